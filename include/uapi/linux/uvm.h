@@ -37,7 +37,7 @@
  * ENODEV           no such GPU, or it went away
  * ENOENT           no such object, or GPU not registered in this VA space
  * EEXIST           already registered
- * ENOMEM, ENOSPC   out of host memory, out of device memory
+ * ENOMEM           out of host memory
  * EOPNOTSUPP       this GPU or this kernel cannot
  * EBUSY            not now; retry
  * EINTR            a fatal signal arrived; progress is in the out members
@@ -331,12 +331,9 @@ enum uvm_channel_state {
  * @UVM_FAULT_NONE: there was none
  * @UVM_FAULT_NO_MAPPING: the process has nothing mapped at the address
  * @UVM_FAULT_PERMISSION: the process may not make that access either
- * @UVM_FAULT_BUS: the mapping has no memory there (past the end of a file,
- *	poisoned)
- * @UVM_FAULT_NO_MEMORY: out of memory everywhere
- * @UVM_FAULT_NO_ATOMIC: the page can't take a GPU atomic
- * @UVM_FAULT_RETRY: it kept changing for longer than the driver retries
- * @UVM_FAULT_MM_GONE: the process is exiting
+ * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
+ *	file, poisoned, out of memory): what the CPU gets as SIGBUS
+ * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
  */
 enum uvm_fault_reason {
 	UVM_FAULT_NONE = 0,
@@ -344,9 +341,6 @@ enum uvm_fault_reason {
 	UVM_FAULT_PERMISSION = 2,
 	UVM_FAULT_BUS = 3,
 	UVM_FAULT_NO_MEMORY = 4,
-	UVM_FAULT_NO_ATOMIC = 5,
-	UVM_FAULT_RETRY = 6,
-	UVM_FAULT_MM_GONE = 7,
 };
 
 /**
