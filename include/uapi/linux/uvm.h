@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * uvm: unified virtual memory for accelerators. User interface of /dev/uvm.
+ */
+#ifndef _UAPI_LINUX_UVM_H
+#define _UAPI_LINUX_UVM_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: Conventions
+ *
+ * Every command takes one structure whose first two members are @size (bytes,
+ * set by the caller to sizeof()) and @flags. Structures grow at the tail only.
+ * A kernel that knows a shorter structure accepts the longer one as long as the
+ * bytes it does not know are zero (-E2BIG otherwise); one that knows a longer
+ * structure takes the missing members as zero. A @size below the first
+ * published structure is -EINVAL, and so are unknown flags and reserved members
+ * that are not zero. Members called out_* are written by the kernel, and read
+ * by nobody. Pointers travel as __u64, so 32-bit callers need no translation.
+ *
+ * Addresses and lengths are in bytes; page counts are in units of
+ * &uvm_info.out_page_size.
+ *
+ * An errno means the same in every command:
+ *
+ * ================ =====================================================
+ * EINVAL           malformed: size, flags, reserved, alignment, wrap, value
+ * E2BIG            the structure has a non-zero tail this kernel ignores
+ * ENOTTY           no such command
+ * EFAULT           a bad user pointer, or no accessible memory at an address
+ * EBADF            a member that should name an uvm file does not
+ * EBADFD           the file is of the wrong kind or in the wrong state
+ * EPERM            the VA space belongs to another process's mm
+ * ESRCH            the mm was released, or is gone
+ * ENODEV           no such GPU, or it went away
+ * ENOENT           no such object, or GPU not registered in this VA space
+ * EEXIST           already registered
+ * ENOMEM           out of host memory
+ * EOPNOTSUPP       this GPU or this kernel cannot
+ * EBUSY            not now; retry
+ * EINTR            a fatal signal arrived; progress is in the out members
+ * ETIMEDOUT        the wait ended before its point was reached
+ * ECANCELED        the channel was stopped before it reached the point
+ * ENOSPC           more objects than the limit in &struct uvm_info
+ * ================ =====================================================
+ *
+ * A command that fails changes nothing, unless its description says that it
+ * reports partial progress.
+ *
+ * The two files. A process opens /dev/uvm twice. UVM_INIT makes the first one
+ * a VA space bound to the caller's mm. UVM_MM_INIT makes the second one the mm
+ * file: it pins the address space for the GPUs' use until it is closed.
+ */
+
+#define UVM_TYPE	0xE7
+#define UVM_VERSION	1
+
+enum uvm_cmd {
+	UVM_CMD_BASE = 0x40,
+	UVM_CMD_INFO = UVM_CMD_BASE,
+	UVM_CMD_INIT,
+	UVM_CMD_MM_INIT,
+	UVM_CMD_ENUM_GPUS,
+	UVM_CMD_REGISTER_GPU,
+	UVM_CMD_UNREGISTER_GPU,
+	UVM_CMD_CHANNEL_CREATE,
+	UVM_CMD_CHANNEL_SUBMIT,
+	UVM_CMD_CHANNEL_QUERY,
+	UVM_CMD_CHANNEL_DESTROY,
+	UVM_CMD_WAIT,
+	UVM_CMD_MIGRATE,
+	UVM_CMD_QUERY_RESIDENCY,
+};
+
+#define UVM_UUID_LEN	16
+#define UVM_NAME_LEN	32
+
+/* &uvm_info.out_features */
+#define UVM_FEATURE_DEVICE_PRIVATE	(1ULL << 0)
+#define UVM_FEATURE_DEVICE_COHERENT	(1ULL << 1)
+#define UVM_FEATURE_NUMA_DESTINATION	(1ULL << 2)
+
+/**
+ * struct uvm_info - ioctl(UVM_INFO)
+ * @size: sizeof(struct uvm_info)
+ * @flags: must be 0
+ * @out_version: UVM_VERSION of the running module
+ * @out_page_size: bytes in a page, the unit of all page counts
+ * @out_features: mask of UVM_FEATURE_*
+ * @out_max_gpus: GPUs that can be present at once
+ * @out_max_channels: channels one VA space may hold
+ * @out_max_submit: bytes of commands one UVM_CHANNEL_SUBMIT takes
+ * @out_max_query: pages one UVM_QUERY_RESIDENCY answers for
+ *
+ * Works on a fresh file and on a VA space.
+ *
+ * Errors: EBADFD on an mm file.
+ */
+struct uvm_info {
+	__u32 size;
+	__u32 flags;
+	__u32 out_version;
+	__u32 out_page_size;
+	__aligned_u64 out_features;
+	__u32 out_max_gpus;
+	__u32 out_max_channels;
+	__u32 out_max_submit;
+	__u32 out_max_query;
+};
+#define UVM_INFO _IO(UVM_TYPE, UVM_CMD_INFO)
+
+/**
+ * struct uvm_init - ioctl(UVM_INIT)
+ * @size: sizeof(struct uvm_init)
+ * @flags: must be 0
+ *
+ * Makes a fresh file a VA space, for good, and binds it to the caller's mm.
+ *
+ * Errors: EBADFD if the file is a VA space or an mm file already.
+ */
+struct uvm_init {
+	__u32 size;
+	__u32 flags;
+};
+#define UVM_INIT _IO(UVM_TYPE, UVM_CMD_INIT)
+
+/**
+ * struct uvm_mm_init - ioctl(UVM_MM_INIT)
+ * @size: sizeof(struct uvm_mm_init)
+ * @flags: must be 0
+ * @va_space_fd: a VA space of this process
+ * @__reserved: must be 0
+ *
+ * Makes a fresh file the mm file of @va_space_fd. It holds the VA space and the
+ * mm's users count until its last reference is closed; closing it stops all GPU
+ * work of the VA space. It can't be mapped and answers no other command.
+ *
+ * Errors: EBADF if @va_space_fd is no uvm file; EBADFD if this file is not
+ * fresh, if @va_space_fd is no VA space, or if that VA space has, or had, an mm
+ * file; EPERM if the VA space is bound to another process's mm.
+ */
+struct uvm_mm_init {
+	__u32 size;
+	__u32 flags;
+	__s32 va_space_fd;
+	__u32 __reserved;
+};
+#define UVM_MM_INIT _IO(UVM_TYPE, UVM_CMD_MM_INIT)
+
+/**
+ * enum uvm_memory_kind - how a GPU's memory joins the system
+ * @UVM_MEMORY_PRIVATE: the CPU can't address it; a CPU touch migrates back
+ * @UVM_MEMORY_COHERENT: the CPU reads and writes it in place
+ * @UVM_MEMORY_NUMA: it is a NUMA node
+ */
+enum uvm_memory_kind {
+	UVM_MEMORY_PRIVATE = 1,
+	UVM_MEMORY_COHERENT = 2,
+	UVM_MEMORY_NUMA = 3,
+};
+
+/**
+ * struct uvm_gpu_info - one entry of UVM_ENUM_GPUS
+ * @uuid: the GPU's name in every other command
+ * @name: NUL-terminated text for people
+ * @id: small number used by UVM_QUERY_RESIDENCY; not reused before a reboot of
+ *	the module
+ * @memory_kind: enum uvm_memory_kind
+ * @memory_size: bytes of device memory
+ * @memory_free: bytes of it that are free now; 0 for UVM_MEMORY_NUMA
+ * @numa_node: the node that UVM_MEMORY_NUMA is, else -1
+ * @nearest_node: the CPU node next to the GPU, or -1
+ * @page_sizes: mask of page sizes its MMU maps
+ * @va_bits: width of its virtual addresses
+ * @copy_engines: number of its copy engines
+ */
+struct uvm_gpu_info {
+	__u8 uuid[UVM_UUID_LEN];
+	char name[UVM_NAME_LEN];
+	__u32 id;
+	__u32 memory_kind;
+	__aligned_u64 memory_size;
+	__aligned_u64 memory_free;
+	__s32 numa_node;
+	__s32 nearest_node;
+	__aligned_u64 page_sizes;
+	__u32 va_bits;
+	__u32 copy_engines;
+};
+
+/**
+ * struct uvm_enum_gpus - ioctl(UVM_ENUM_GPUS)
+ * @size: sizeof(struct uvm_enum_gpus)
+ * @flags: must be 0
+ * @gpus: array of struct uvm_gpu_info to fill; may be 0 if @count is 0
+ * @count: entries that fit into @gpus
+ * @entry_size: sizeof(struct uvm_gpu_info); entries are cut to, or zero-padded
+ *	up to, this many bytes
+ * @out_count: GPUs present; compare with @count to see whether any are missing
+ * @__reserved: must be 0
+ *
+ * Works on a fresh file and on a VA space.
+ *
+ * Errors: EINVAL for an @entry_size of 0 or above 4096; EFAULT; EBADFD on an mm
+ * file.
+ */
+struct uvm_enum_gpus {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpus;
+	__u32 count;
+	__u32 entry_size;
+	__u32 out_count;
+	__u32 __reserved;
+};
+#define UVM_ENUM_GPUS _IO(UVM_TYPE, UVM_CMD_ENUM_GPUS)
+
+/**
+ * struct uvm_register_gpu - ioctl(UVM_REGISTER_GPU)
+ * @size: sizeof(struct uvm_register_gpu)
+ * @flags: must be 0
+ * @uuid: the GPU
+ * @out_numa_enabled: 1 if its memory is a NUMA node
+ * @out_numa_node: that node, else -1
+ *
+ * Gives the GPU page tables for this VA space.
+ *
+ * Errors: EBADFD before UVM_INIT or UVM_MM_INIT; EPERM; ESRCH; ENODEV; EEXIST;
+ * ENOMEM.
+ */
+struct uvm_register_gpu {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__u32 out_numa_enabled;
+	__s32 out_numa_node;
+};
+#define UVM_REGISTER_GPU _IO(UVM_TYPE, UVM_CMD_REGISTER_GPU)
+
+/**
+ * struct uvm_unregister_gpu - ioctl(UVM_UNREGISTER_GPU)
+ * @size: sizeof(struct uvm_unregister_gpu)
+ * @flags: must be 0
+ * @uuid: the GPU
+ *
+ * Stops and destroys the channels that this VA space has on the GPU, and its
+ * page tables. Pages that are in the GPU's memory stay there, valid, until
+ * somebody touches or migrates them.
+ *
+ * Errors: EBADFD; EPERM; ENOENT if it is not registered here. Works after the
+ * mm was released.
+ */
+struct uvm_unregister_gpu {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+};
+#define UVM_UNREGISTER_GPU _IO(UVM_TYPE, UVM_CMD_UNREGISTER_GPU)
+
+/**
+ * struct uvm_channel_create - ioctl(UVM_CHANNEL_CREATE)
+ * @size: sizeof(struct uvm_channel_create)
+ * @flags: must be 0
+ * @uuid: a registered GPU
+ * @out_channel: id of the new channel, unique within the VA space for its life
+ * @__reserved: must be 0
+ *
+ * A channel is a queue of commands in the GPU's own format. It runs them in
+ * order; channels run independently of each other. All memory operands are
+ * addresses of this process.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; ENOMEM; ENOSPC past
+ * &uvm_info.out_max_channels.
+ */
+struct uvm_channel_create {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__u32 out_channel;
+	__u32 __reserved;
+};
+#define UVM_CHANNEL_CREATE _IO(UVM_TYPE, UVM_CMD_CHANNEL_CREATE)
+
+/**
+ * struct uvm_channel_submit - ioctl(UVM_CHANNEL_SUBMIT)
+ * @size: sizeof(struct uvm_channel_submit)
+ * @flags: must be 0
+ * @channel: from UVM_CHANNEL_CREATE
+ * @length: bytes at @commands
+ * @commands: commands in the GPU's format (for the software GPU: an array of
+ *	struct uvm_sim_cmd), read before the call returns
+ * @out_point: the channel's timeline reaches this value when all commands of
+ *	this call, and of all earlier ones, are complete
+ *
+ * Takes all the commands or none.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EFAULT; EINVAL for a command
+ * that the GPU doesn't know and a @length that is 0, above
+ * &uvm_info.out_max_submit or no multiple of its command size; EBUSY if the
+ * queue is full: wait for an earlier point; ECANCELED if the channel was
+ * stopped.
+ */
+struct uvm_channel_submit {
+	__u32 size;
+	__u32 flags;
+	__u32 channel;
+	__u32 length;
+	__aligned_u64 commands;
+	__aligned_u64 out_point;
+};
+#define UVM_CHANNEL_SUBMIT _IO(UVM_TYPE, UVM_CMD_CHANNEL_SUBMIT)
+
+/**
+ * enum uvm_channel_state - what a channel does
+ * @UVM_CHANNEL_RUNNING: executes commands, or waits for some
+ * @UVM_CHANNEL_FAULTED: stopped by a fault that could not be served
+ * @UVM_CHANNEL_FAILED: stopped by an error of the GPU
+ * @UVM_CHANNEL_STOPPED: stopped because the GPU or the mm went away
+ */
+enum uvm_channel_state {
+	UVM_CHANNEL_RUNNING = 1,
+	UVM_CHANNEL_FAULTED = 2,
+	UVM_CHANNEL_FAILED = 3,
+	UVM_CHANNEL_STOPPED = 4,
+};
+
+/**
+ * enum uvm_fault_reason - why a fault could not be served
+ * @UVM_FAULT_NONE: there was none
+ * @UVM_FAULT_NO_MAPPING: the process has nothing mapped at the address
+ * @UVM_FAULT_PERMISSION: the process may not make that access either
+ * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
+ *	file, poisoned, out of memory): what the CPU gets as SIGBUS
+ * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
+ */
+enum uvm_fault_reason {
+	UVM_FAULT_NONE = 0,
+	UVM_FAULT_NO_MAPPING = 1,
+	UVM_FAULT_PERMISSION = 2,
+	UVM_FAULT_BUS = 3,
+	UVM_FAULT_NO_MEMORY = 4,
+};
+
+/**
+ * enum uvm_access - what an access wanted
+ * @UVM_ACCESS_READ: load
+ * @UVM_ACCESS_WRITE: store
+ * @UVM_ACCESS_ATOMIC: read-modify-write
+ */
+enum uvm_access {
+	UVM_ACCESS_READ = 1,
+	UVM_ACCESS_WRITE = 2,
+	UVM_ACCESS_ATOMIC = 3,
+};
+
+/**
+ * struct uvm_channel_query - ioctl(UVM_CHANNEL_QUERY)
+ * @size: sizeof(struct uvm_channel_query)
+ * @flags: must be 0
+ * @channel: from UVM_CHANNEL_CREATE
+ * @out_state: enum uvm_channel_state
+ * @out_reason: enum uvm_fault_reason, for UVM_CHANNEL_FAULTED
+ * @out_access: enum uvm_access of the faulting access, else 0
+ * @out_address: address of the faulting access, or of the failed one
+ * @out_submitted: the last point handed out
+ * @out_completed: the point the timeline has reached
+ *
+ * Errors: EBADFD; EPERM; ENOENT. Works after the mm was released.
+ */
+struct uvm_channel_query {
+	__u32 size;
+	__u32 flags;
+	__u32 channel;
+	__u32 out_state;
+	__u32 out_reason;
+	__u32 out_access;
+	__aligned_u64 out_address;
+	__aligned_u64 out_submitted;
+	__aligned_u64 out_completed;
+};
+#define UVM_CHANNEL_QUERY _IO(UVM_TYPE, UVM_CMD_CHANNEL_QUERY)
+
+/**
+ * struct uvm_channel_destroy - ioctl(UVM_CHANNEL_DESTROY)
+ * @size: sizeof(struct uvm_channel_destroy)
+ * @flags: must be 0
+ * @channel: from UVM_CHANNEL_CREATE
+ * @__reserved: must be 0
+ *
+ * Stops the channel where it is and frees it. Waiters get ECANCELED.
+ *
+ * Errors: EBADFD; EPERM; ENOENT. Works after the mm was released.
+ */
+struct uvm_channel_destroy {
+	__u32 size;
+	__u32 flags;
+	__u32 channel;
+	__u32 __reserved;
+};
+#define UVM_CHANNEL_DESTROY _IO(UVM_TYPE, UVM_CMD_CHANNEL_DESTROY)
+
+#define UVM_WAIT_FOREVER	(~0ULL)
+
+/**
+ * struct uvm_wait - ioctl(UVM_WAIT)
+ * @size: sizeof(struct uvm_wait)
+ * @flags: must be 0
+ * @channel: from UVM_CHANNEL_CREATE
+ * @__reserved: must be 0
+ * @point: a value that UVM_CHANNEL_SUBMIT returned, or any lower one
+ * @timeout_ns: 0 only looks; UVM_WAIT_FOREVER waits without limit
+ * @out_completed: the point the timeline had reached, also on ETIMEDOUT and
+ *	ECANCELED
+ *
+ * Errors: EBADFD; EPERM; ENOENT; EINVAL for a @point that was never handed out;
+ * ETIMEDOUT; ECANCELED; EINTR on a fatal signal.
+ */
+struct uvm_wait {
+	__u32 size;
+	__u32 flags;
+	__u32 channel;
+	__u32 __reserved;
+	__aligned_u64 point;
+	__aligned_u64 timeout_ns;
+	__aligned_u64 out_completed;
+};
+#define UVM_WAIT _IO(UVM_TYPE, UVM_CMD_WAIT)
+
+/**
+ * enum uvm_dest - where UVM_MIGRATE moves pages
+ * @UVM_DEST_GPU: memory of the GPU &uvm_migrate.dest_uuid
+ * @UVM_DEST_CPU: system memory, on a node of the kernel's choice; pages that
+ *	are in system memory stay where they are
+ * @UVM_DEST_CPU_NODE: system memory of the node &uvm_migrate.dest_node
+ */
+enum uvm_dest {
+	UVM_DEST_GPU = 1,
+	UVM_DEST_CPU = 2,
+	UVM_DEST_CPU_NODE = 3,
+};
+
+/**
+ * enum uvm_skip - why UVM_MIGRATE left a page where it was
+ * @UVM_SKIP_HOLE_NOT_POPULATED: there is no page, and the destination is the CPU
+ * @UVM_SKIP_VMA_KIND: file, shared, hugetlb or special mapping
+ * @UVM_SKIP_OTHER_DEVICE: it is in the memory of a device that isn't ours
+ * @UVM_SKIP_NO_MEMORY: no memory was left at the destination
+ * @UVM_SKIP_BUSY: pinned, locked, raced with, or part of a large folio that the
+ *	kernel doesn't split; core mm doesn't tell which. Also a failed copy.
+ * @UVM_SKIP_NR: number of reasons
+ */
+enum uvm_skip {
+	UVM_SKIP_HOLE_NOT_POPULATED = 0,
+	UVM_SKIP_VMA_KIND = 1,
+	UVM_SKIP_OTHER_DEVICE = 2,
+	UVM_SKIP_NO_MEMORY = 3,
+	UVM_SKIP_BUSY = 4,
+	UVM_SKIP_NR = 5,
+};
+#define UVM_SKIP_SLOTS	8
+
+/**
+ * struct uvm_migrate - ioctl(UVM_MIGRATE)
+ * @size: sizeof(struct uvm_migrate)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @dest_kind: enum uvm_dest
+ * @dest_node: a node with memory, for UVM_DEST_CPU_NODE; else 0
+ * @dest_uuid: a registered GPU, for UVM_DEST_GPU; else 0
+ * @out_moved: pages that moved, those that were populated at the destination
+ *	included
+ * @out_already: pages that were there before
+ * @out_skipped: pages left where they were, by enum uvm_skip
+ * @out_done: bytes from @base that were dealt with. out_moved, out_already and
+ *	out_skipped account for every page of them.
+ *
+ * Not moving a page is no error: it is counted. Data is never lost. Absent and
+ * zero pages of anonymous memory become zeroed pages at a GPU destination.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EINVAL for a range that is
+ * empty, unaligned or wraps; EFAULT if any part of the range is not mapped, or
+ * has no access at all (PROT_NONE), found before anything moved; EINTR,
+ * EFAULT for an area unmapped meanwhile, and ENOMEM for the driver's own needs
+ * with the progress in the out members, which are written on every error after
+ * the arguments were accepted.
+ */
+struct uvm_migrate {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__u32 dest_kind;
+	__s32 dest_node;
+	__u8 dest_uuid[UVM_UUID_LEN];
+	__aligned_u64 out_moved;
+	__aligned_u64 out_already;
+	__aligned_u64 out_skipped[UVM_SKIP_SLOTS];
+	__aligned_u64 out_done;
+};
+#define UVM_MIGRATE _IO(UVM_TYPE, UVM_CMD_MIGRATE)
+
+/**
+ * enum uvm_where - where a page is
+ * @UVM_WHERE_NONE: no page: never touched, swapped out, being migrated, or in
+ *	the private memory of another driver's device
+ * @UVM_WHERE_CPU: in system memory
+ * @UVM_WHERE_GPU: in the memory of a GPU of this driver
+ * @UVM_WHERE_OTHER_DEVICE: in the memory of another driver's device
+ */
+enum uvm_where {
+	UVM_WHERE_NONE = 0,
+	UVM_WHERE_CPU = 1,
+	UVM_WHERE_GPU = 2,
+	UVM_WHERE_OTHER_DEVICE = 3,
+};
+
+/* &uvm_page_state.prot */
+#define UVM_PAGE_READ	(1 << 0)
+#define UVM_PAGE_WRITE	(1 << 1)
+
+/**
+ * struct uvm_page_state - the answer for one page
+ * @where: enum uvm_where
+ * @prot: mask of UVM_PAGE_*: what the CPU's page table grants now. A page that
+ *	is writable by right but will be copied on the first write is not
+ *	UVM_PAGE_WRITE.
+ * @id: NUMA node for UVM_WHERE_CPU, &uvm_gpu_info.id for UVM_WHERE_GPU, else 0
+ */
+struct uvm_page_state {
+	__u8 where;
+	__u8 prot;
+	__u16 id;
+};
+
+/**
+ * struct uvm_query_residency - ioctl(UVM_QUERY_RESIDENCY)
+ * @size: sizeof(struct uvm_query_residency)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0, at most &uvm_info.out_max_query pages
+ * @pages: array of struct uvm_page_state, one a page
+ *
+ * Looks without touching: populates nothing, moves nothing. The answer is a
+ * snapshot, old as soon as it is given. Parts that are not mapped read as
+ * UVM_WHERE_NONE.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EINVAL; EFAULT for a bad @pages; ENOMEM; EBUSY
+ * if the address space kept changing.
+ */
+struct uvm_query_residency {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__aligned_u64 pages;
+};
+#define UVM_QUERY_RESIDENCY _IO(UVM_TYPE, UVM_CMD_QUERY_RESIDENCY)
+
+#endif /* _UAPI_LINUX_UVM_H */

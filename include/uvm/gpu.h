@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a GPU driver sees of uvm.
+ */
+#ifndef _UVM_GPU_H
+#define _UVM_GPU_H
+
+#include <linux/bits.h>
+#include <linux/dma-fence.h>
+#include <linux/types.h>
+#include <linux/uvm.h>
+
+struct device;
+struct module;
+struct uvm_gpu;
+
+/**
+ * DOC: Writing a GPU backend
+ *
+ * A backend describes its GPU in a &struct uvm_gpu_desc, implements
+ * &struct uvm_gpu_ops, and calls uvm_gpu_register(). The core then owns all
+ * policy: what is resident where, who maps what, when things move. The backend
+ * owns all hardware: page tables, TLBs, engines, queues.
+ *
+ * The core never touches GPU memory with a CPU pointer. It names memory in two
+ * ways (&enum uvm_aperture): a *device address*, an offset into the GPU's own
+ * memory, or a *DMA address* that it got from the DMA API for
+ * &uvm_gpu_desc.dev.
+ *
+ * Objects that both sides know are embedded: the backend allocates its own
+ * structure around &struct uvm_gpu_as or &struct uvm_gpu_channel and returns a
+ * pointer to the embedded part. Ids are handed out by the core and never used
+ * twice while the module is loaded, so that whatever the hardware reports late
+ * can't hit a stranger.
+ *
+ * Calls for one address space, and calls for one channel, are serialized by the
+ * core, with the exceptions named at the operation. Calls for different objects
+ * run in parallel.
+ */
+
+/**
+ * enum uvm_aperture - what an address is an address of
+ * @UVM_APERTURE_DEVICE: offset in the GPU's own memory
+ * @UVM_APERTURE_SYSTEM: DMA address of system memory
+ */
+enum uvm_aperture {
+	UVM_APERTURE_DEVICE = 0,
+	UVM_APERTURE_SYSTEM = 1,
+};
+
+/* &uvm_gpu_entry.flags */
+#define UVM_ENTRY_WRITE		BIT(0)
+#define UVM_ENTRY_ATOMIC	BIT(1)
+
+/**
+ * struct uvm_gpu_entry - one page table entry to write
+ * @va: GPU virtual address, aligned to the page
+ * @addr: device or DMA address, aligned to the page
+ * @shift: log2 of the page size; one of &uvm_gpu_desc.page_sizes
+ * @aperture: enum uvm_aperture
+ * @flags: mask of UVM_ENTRY_*; an entry is always readable
+ */
+struct uvm_gpu_entry {
+	u64 va;
+	u64 addr;
+	u8 shift;
+	u8 aperture;
+	u16 flags;
+};
+
+/**
+ * enum uvm_copy_kind - what the copy engine does with a segment
+ * @UVM_COPY_PLAIN: copy @length bytes from @src to @dst
+ * @UVM_COPY_FILL: fill @dst with the 8-byte pattern @src
+ */
+enum uvm_copy_kind {
+	UVM_COPY_PLAIN = 0,
+	UVM_COPY_FILL = 1,
+};
+
+/**
+ * struct uvm_gpu_segment - one piece of a copy batch
+ * @src: source address, or the pattern of a fill
+ * @dst: destination address
+ * @length: bytes; a multiple of the page size
+ * @src_aperture: enum uvm_aperture of @src
+ * @dst_aperture: enum uvm_aperture of @dst
+ * @kind: enum uvm_copy_kind
+ */
+struct uvm_gpu_segment {
+	u64 src;
+	u64 dst;
+	u32 length;
+	u8 src_aperture;
+	u8 dst_aperture;
+	u8 kind;
+};
+
+/**
+ * struct uvm_gpu_fault - one entry of the fault buffer
+ * @as_id: address space
+ * @channel_id: channel whose access stalled
+ * @address: faulting address
+ * @access: enum uvm_access
+ */
+struct uvm_gpu_fault {
+	u64 as_id;
+	u64 channel_id;
+	u64 address;
+	u32 access;
+};
+
+/**
+ * struct uvm_gpu_as - the part of a GPU address space that the core knows
+ * @gpu: set by the core before the ops see it again
+ * @id: as given to &uvm_gpu_ops.as_create
+ */
+struct uvm_gpu_as {
+	struct uvm_gpu *gpu;
+	u64 id;
+};
+
+/**
+ * struct uvm_gpu_channel - the part of a channel that the core knows
+ * @as: address space that it was created in
+ * @id: as given to &uvm_gpu_ops.channel_create
+ * @core: the core's own; the backend leaves it alone
+ */
+struct uvm_gpu_channel {
+	struct uvm_gpu_as *as;
+	u64 id;
+	void *core;
+};
+
+/* &uvm_gpu_ops.reset scope */
+#define UVM_RESET_ENGINE	0
+#define UVM_RESET_GPU		1
+
+/**
+ * struct uvm_gpu_ops - what a backend does for the core
+ *
+ * @as_create: make empty page tables under @id. May sleep. Returns the embedded
+ *	structure or an ERR_PTR: -ENOMEM, -ENODEV.
+ * @as_destroy: free the page tables. All channels are gone, nothing is mapped.
+ *	May sleep; can't fail.
+ * @map_prepare: allocate whatever page tables [@start, @start + @length) needs,
+ *	so that @map and @unmap never have to. What was prepared stays until
+ *	@as_destroy. May sleep and allocate; called without locks that reclaim
+ *	takes. Not serialized against the other calls for @as. Returns 0 or
+ *	-ENOMEM.
+ * @map: write @count entries. The range was prepared. An entry replaces what is
+ *	there, also a larger one around it (of which the rest then faults). The
+ *	core invalidates the TLB only where it takes rights away, so the GPU must
+ *	not cache missing translations. Called under the core's notifier lock: it
+ *	must not allocate, and must not wait for anything that might. Can't fail.
+ * @unmap: clear the entries in [@start, @start + @length), and any larger
+ *	entry that overlaps it, whole: it never splits, so it never allocates.
+ *	Same context as @map. Returns the number of entries that were valid: if
+ *	it is 0, the core skips the invalidate.
+ * @tlb_invalidate: when it returns, no access through a translation of
+ *	[@start, @start + @length) that @unmap or @map changed is under way any
+ *	more, in any channel. Same context as @map; the wait depends on nothing
+ *	but the engines.
+ *
+ * @copy: start a batch of @count segments, in order, on copy engine @engine;
+ *	batches of different engines, and of one engine too, may overlap if their
+ *	addresses don't. @segments stays valid until the fence signals. Returns a
+ *	fence reference for the caller, or an ERR_PTR: -ENOMEM, -ENODEV; then
+ *	nothing was started. The fence signals with an error if any segment
+ *	failed. May sleep; called under mmap_lock and page locks. The signalling
+ *	path allocates nothing.
+ *
+ * @channel_create: make a queue. May sleep. Returns the embedded structure or an
+ *	ERR_PTR.
+ * @channel_submit: append commands (@length bytes in kernel memory, copied by
+ *	the backend before it returns) and have the timeline reach @point, by
+ *	uvm_channel_complete(), after them. All or nothing. May sleep. Returns 0,
+ *	-EINVAL for malformed commands, -EBUSY if the queue is full, -ENOMEM.
+ * @channel_stop: no command of the channel runs any more when it returns, and
+ *	its stalled accesses are abandoned. Its faults may still be in the fault
+ *	buffer. Bounded; may sleep; idempotent; can't fail. May run in parallel
+ *	with @channel_submit, which then fails or queues in vain.
+ * @channel_destroy: free it; it was stopped. After it returns the backend makes
+ *	no more calls about it.
+ *
+ * @fault_fetch: take up to @max entries off the fault buffer. Returns their
+ *	number. Called by one thread at a time. May sleep.
+ * @fault_replay: let all stalled accesses of the GPU try again. An access that
+ *	still has no translation faults anew.
+ * @fault_cancel: the access of @fault can't be served: stop its channel and no
+ *	other. The core has recorded why. A fault whose channel is gone is
+ *	ignored.
+ *
+ * @reset: stop copy engine @engine (UVM_RESET_ENGINE) or all of the GPU
+ *	(UVM_RESET_GPU). When it returns 0, all fences of the scope have signaled
+ *	and the hardware makes no access for them any more. Called when a wait
+ *	ran into its timeout. May sleep; bounded. Returns 0 or -EIO.
+ */
+struct uvm_gpu_ops {
+	struct uvm_gpu_as *(*as_create)(struct uvm_gpu *gpu, u64 id);
+	void (*as_destroy)(struct uvm_gpu_as *as);
+	int (*map_prepare)(struct uvm_gpu_as *as, u64 start, u64 length);
+	void (*map)(struct uvm_gpu_as *as, const struct uvm_gpu_entry *entries,
+		    unsigned int count);
+	unsigned long (*unmap)(struct uvm_gpu_as *as, u64 start, u64 length);
+	void (*tlb_invalidate)(struct uvm_gpu_as *as, u64 start, u64 length);
+
+	struct dma_fence *(*copy)(struct uvm_gpu *gpu, unsigned int engine,
+				  const struct uvm_gpu_segment *segments,
+				  unsigned int count);
+
+	struct uvm_gpu_channel *(*channel_create)(struct uvm_gpu_as *as, u64 id);
+	int (*channel_submit)(struct uvm_gpu_channel *channel,
+			      const void *commands, u32 length, u64 point);
+	void (*channel_stop)(struct uvm_gpu_channel *channel);
+	void (*channel_destroy)(struct uvm_gpu_channel *channel);
+
+	unsigned int (*fault_fetch)(struct uvm_gpu *gpu,
+				    struct uvm_gpu_fault *faults,
+				    unsigned int max);
+	void (*fault_replay)(struct uvm_gpu *gpu);
+	void (*fault_cancel)(struct uvm_gpu *gpu,
+			     const struct uvm_gpu_fault *fault);
+
+	int (*reset)(struct uvm_gpu *gpu, int scope, unsigned int engine);
+};
+
+/**
+ * struct uvm_gpu_desc - what a GPU is
+ * @name: text for people, at most UVM_NAME_LEN - 1 bytes
+ * @uuid: unique name; the same GPU has the same one after a reload
+ * @dev: device for the DMA API; its DMA mask is set
+ * @owner: module of the backend; pinned while a VA space has the GPU registered
+ *	or a page is in its memory
+ * @ops: operations; must outlive the registration
+ * @priv: for uvm_gpu_priv()
+ * @memory_kind: enum uvm_memory_kind
+ * @memory_size: bytes of memory, a multiple of 2 MiB; device addresses run from
+ *	0 to here
+ * @memory_base: physical address of device address 0, 2 MiB aligned, for
+ *	UVM_MEMORY_COHERENT; else 0. The backend owns the resource; the core adds
+ *	the struct pages.
+ * @numa_node: the node for UVM_MEMORY_NUMA; else NUMA_NO_NODE
+ * @page_sizes: mask of page sizes, bytes; 4 KiB must be one
+ * @va_bits: width of virtual addresses
+ * @copy_engines: at least 1
+ * @copy_timeout_ms: how long a batch of copies of 2 MiB may take before the
+ *	engine counts as hung; 0 for the default of 10 s
+ */
+struct uvm_gpu_desc {
+	const char *name;
+	u8 uuid[UVM_UUID_LEN];
+	struct device *dev;
+	struct module *owner;
+	const struct uvm_gpu_ops *ops;
+	void *priv;
+	enum uvm_memory_kind memory_kind;
+	u64 memory_size;
+	u64 memory_base;
+	int numa_node;
+	u64 page_sizes;
+	unsigned int va_bits;
+	unsigned int copy_engines;
+	unsigned int copy_timeout_ms;
+};
+
+struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc);
+void uvm_gpu_unregister(struct uvm_gpu *gpu);
+void *uvm_gpu_priv(struct uvm_gpu *gpu);
+
+void uvm_gpu_fault_pending(struct uvm_gpu *gpu);
+void uvm_channel_complete(struct uvm_gpu_channel *channel, u64 point);
+void uvm_channel_failed(struct uvm_gpu_channel *channel, u64 address);
+
+#endif /* _UVM_GPU_H */
