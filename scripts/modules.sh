@@ -26,6 +26,8 @@ find "$mod" -xtype l -delete
 		ln -s "$TOP/$f" "$mod/$f"
 	done
 
-# BTF for modules would need the vmlinux that most header packages lack.
+# BTF for modules would need the vmlinux that most header packages lack. And
+# without its keyword the newest kernels refuse Debian 12's sparse (for C=1).
 make -C "$kdir" M="$mod" -j"$JOBS" CONFIG_DEBUG_INFO_BTF_MODULES= \
+	CHECK="sparse -D__typeof_unqual__=__typeof__" \
 	"$@" modules >&2
