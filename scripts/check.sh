@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# `make check`: build, boot and test on every kernel. From the environment:
+#	KERNEL	lanes, default all of them: stock 6.1 6.12 newest (or its number)
+#	SUITE	suites, default all of them (kunit is one)
+#	ITER	multiplies the suites' work and time, default 1
+#	RESUME	`make check-all`: keep what passed already, skip it next time
+#
+# Each suite has a guest of its own, so a dead kernel costs one suite and every
+# line of a log belongs to one. The last line is "N passed, N failed".
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+lanes=${KERNEL:-$LANES}
+iter=${ITER:-1}
+resume=${RESUME:-}
+state=$BUILD/check${resume:+-all}
+tests=$TOP/tests/selftests
+
+# bits of /proc/sys/kernel/tainted that are no complaint: an out-of-tree
+# module, an unsigned one, an in-kernel test
+TAINT_OK=$((1 << 12 | 1 << 13 | 1 << 18))
+
+# has DIR OPTION: is it built into that kernel?
+has() { grep -q "^CONFIG_$2=[ym]" "$1/build/include/config/auto.conf"; }
+
+# Suites and their variants, a line each: name, then uvm_sim's parameters.
+suites() {
+	local f name lines
+	echo "kunit"
+	for f in "$tests"/*.c "$tests"/*.sh; do
+		name=$(basename "$f" .c)
+		case $name in
+		lib_* | '*'*) continue ;;
+		esac
+		lines=$(sed -n "s|^\($name\(/[a-z0-9_-]*\)\{0,1\}\): *|\1 |p" \
+			"$tests/params" 2>/dev/null || true)
+		echo "${lines:-$name gpus=2 mem=64}"
+	done
+}
+
+wanted() {
+	local name=$1 s
+	[ -n "${SUITE:-}" ] || return 0
+	for s in $SUITE; do
+		s=${s%.sh}
+		[ "$s" != "$name" ] && [ "$s" != "${name%.sh}" ] &&
+			[ "$s" != "${name%%/*}" ] || return 0
+	done
+	return 1
+}
+
+# Does this suite make sense on this kernel?
+applies() {
+	local dir=$1 name=$2
+	case $name in
+	kunit) has "$dir" KUNIT && [ -e "$mod/tests/kunit/uvm_kunit.ko" ] ;;
+	# where memory cannot be private, the plain suite is coherent already
+	*/coherent | */private) has "$dir" DEVICE_PRIVATE ;;
+	esac
+}
+
+build_lane() {
+	local dir=$1
+	local -a files=()
+	say "$lane: modules"
+	logged "$BUILD/$lane/modules.log" "$TOP/scripts/modules.sh" \
+		"$dir/build" "$lane" W=1 UVM_WERROR=y
+	files+=(/run="$TOP/scripts/run-suite")
+	local f
+	for f in "$mod"/src/*/*.ko "$mod"/tests/kunit/*.ko "$dir"/modules/*.ko; do
+		[ ! -e "$f" ] || files+=("/lib/modules/=$f")
+	done
+	for f in "$BUILD"/user/selftests/* "$tests"/*.sh; do
+		[ ! -f "$f" ] || files+=("/tests/=$f")
+	done
+	[ ! -e "$BUILD/user/uvmctl" ] || files+=("/bin/=$BUILD/user/uvmctl")
+	"$TOP/scripts/image.sh" "$BUILD/$lane/check.initrd" "${files[@]}"
+	inputs=$(cat "${files[@]#*=}" | sha256sum)
+}
+
+# Results of one run, as lines "pass|fail|skip<TAB>name".
+judge() {
+	local name=$1 log=$2 rc=$3 taint
+	if [ "$name" = kunit ]; then
+		awk -v ktap=1 -f "$TOP/scripts/tap.awk" "$log.kernel"
+	else
+		awk -f "$TOP/scripts/tap.awk" "$log.result"
+	fi
+	sed -n 's/^HARNESS-FAIL /fail\t/p' "$log.result"
+	case $rc in
+	0 | 1) ;;
+	124) printf 'fail\tthe guest hung and was stopped\n' ;;
+	125) printf 'fail\tthe guest died\n' ;;
+	*) printf 'fail\tthe guest ended with status %s\n' "$rc" ;;
+	esac
+	"$TOP/scripts/scan-log.sh" "$log.kernel" >"$log.scan" ||
+		printf 'fail\tcomplaints in the kernel log (%s)\n' "$log.scan"
+	taint=$(sed -n 's/^GUEST-TAINT //p' "$log.result" | tail -n 1)
+	[ $((${taint:-0} & ~TAINT_OK)) = 0 ] ||
+		printf 'fail\tthe kernel is tainted: %s\n' "$taint"
+}
+
+count() { awk -F'\t' -v w="$1" '$1 == w { n++ } END { print n + 0 }' "${@:2}"; }
+
+run_suite() {
+	local dir=$1 name=$2 params=$3 budget=45 log key start rc=0
+	log=$state/$lane/${name//\//-}
+	key="$inputs $dir $iter $params"
+	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
+		say "$lane: $name passed before"
+	else
+		mkdir -p "$(dirname "$log")"
+		rm -f "$log".*
+		if has "$dir" PROVE_LOCKING; then budget=120; fi
+		budget=$((budget * iter))
+		# parts of check-all stay below 20 minutes
+		[ $budget -le 1100 ] || budget=1100
+		say "$lane: $name ($params)"
+		start=$SECONDS
+		"$TOP/scripts/guest.sh" -q -t $((budget + 90)) -a \
+			"SUITE=${name%%/*} PARAMS=\"$params\" BUDGET=$budget UVM_ITER=$iter" \
+			"$dir/bzImage" "$BUILD/$lane/check.initrd" "$log" || rc=$?
+		judge "$name" "$log" $rc >"$log.tsv"
+		say "$lane: $name: $(count pass "$log.tsv") passed," \
+			"$(count fail "$log.tsv") failed," \
+			"$(count skip "$log.tsv") skipped ($((SECONDS - start)) s)"
+		if [ "$(count fail "$log.tsv")" = 0 ]; then
+			echo "$key" >"$log.key"
+		else
+			grep '^fail' "$log.tsv" | sed 's/^fail\t/    /' >&2
+			head -n 150 "$log.scan" >&2
+		fi
+	fi
+	sed "s|^\([a-z]*\)\t|\1\t$lane $name: |" "$log.tsv" >>"$state/results"
+}
+
+"$TOP/scripts/deps.sh" build guest
+mkdir -p "$state"
+: >"$state/results"
+say "user programs"
+logged "$BUILD/user.log" make -C "$TOP" -j"$JOBS" user
+
+for lane in $lanes; do
+	dir=$("$TOP/scripts/kernel.sh" "$lane")
+	# newest and 7.3 are one lane
+	[ "$lane" != newest ] || lane=$(basename "$dir" | sed 's/-.*//')
+	mod=$BUILD/$lane/mod
+	build_lane "$dir"
+	# the list on its own descriptor, since QEMU reads standard input
+	while read -r -u 7 name params; do
+		wanted "$name" || continue
+		applies "$dir" "$name" || continue
+		run_suite "$dir" "$name" "$params"
+	done 7< <(suites)
+done
+
+passed=$(count pass "$state/results")
+failed=$(count fail "$state/results")
+skipped=$(count skip "$state/results")
+if [ $((passed + failed)) = 0 ]; then
+	echo "no test ran" >&2
+	failed=1
+fi
+if [ "$failed" != 0 ]; then
+	echo "Failed:"
+	sed -n 's/^fail\t/  /p' "$state/results"
+fi
+line="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || line+=", $skipped skipped"
+echo "$line"
+[ "$failed" = 0 ]
