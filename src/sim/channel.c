@@ -86,6 +86,7 @@ static bool execute(struct sim_channel *ch)
 
 static void run_ring(struct sim_channel *ch)
 {
+	/* Pairs with ring_append(): the entries are written. */
 	u32 put = smp_load_acquire(&ch->put);
 	const struct uvm_sim_ring_entry *entry;
 	u64 point;
@@ -97,15 +98,17 @@ static void run_ring(struct sim_channel *ch)
 		if (!execute(ch))
 			return;
 		sim_count(ch->gpu, SIM_STAT_COMMANDS, 1);
+		/* Pairs with ring_append(): the entry has been read. */
 		smp_store_release(&ch->get, ch->get + 1);
 		if (point)
 			uvm_channel_complete(&ch->base, point);
+		cond_resched();
 	}
 }
 
 static bool has_work(struct sim_channel *ch)
 {
-	return smp_load_acquire(&ch->put) != ch->get;
+	return READ_ONCE(ch->put) != ch->get;
 }
 
 static int channel_thread(void *data)
@@ -206,18 +209,21 @@ static int ring_append(struct sim_channel *ch, const struct uvm_sim_cmd *cmds,
 		       u32 count, u64 point)
 {
 	struct uvm_sim_ring_entry *entry;
-	u32 i, put = ch->put;
+	u32 i, get, put = ch->put;
 
 	lockdep_assert_held(&ch->submit_lock);
 	if (!running(ch))
 		return -ECANCELED;
-	if (count > UVM_SIM_RING_ENTRIES - (put - smp_load_acquire(&ch->get)))
+	/* Pairs with run_ring(): entries before get are free. */
+	get = smp_load_acquire(&ch->get);
+	if (count > UVM_SIM_RING_ENTRIES - (put - get))
 		return -EBUSY;
 	for (i = 0; i < count; i++) {
 		entry = &ch->ring[(put + i) % UVM_SIM_RING_ENTRIES];
 		entry->cmd = cmds[i];
 		entry->point = i == count - 1 ? point : 0;
 	}
+	/* Pairs with run_ring(). */
 	smp_store_release(&ch->put, put + count);
 	return 0;
 }

@@ -193,7 +193,8 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 		struct uvm_sim_copy_desc desc = describe(&job->segments[i]);
 
 		ret = run_desc(ce, &desc);
-		bytes += desc.length;
+		if (!ret)
+			bytes += desc.length;
 		cond_resched();
 	}
 	sim_count(gpu, SIM_STAT_BATCHES, 1);

@@ -21,10 +21,9 @@
 #include <linux/align.h>
 #include <linux/bitmap.h>
 #include <linux/device.h>
-#include <linux/log2.h>
 #include <linux/dma-mapping.h>
 #include <linux/io.h>
-#include <linux/iommu.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>

@@ -50,6 +50,7 @@ static u64 table_entry(const struct sim_pt *pt)
 
 static struct sim_pt *child_of(struct sim_pt *pt, unsigned int i)
 {
+	/* Pairs with pt_grow(): the child's content is there. */
 	return smp_load_acquire(&pt->child[i]);
 }
 
@@ -122,8 +123,10 @@ static struct sim_pt *pt_grow(struct sim_pt *pt, u64 va, unsigned int level)
 	child = pt_alloc(level);
 	if (!child)
 		return NULL;
+	/* The walker finds the child zeroed; its read depends on the address. */
 	if (level)
 		smp_store_release(&pt->entries[i], table_entry(child));
+	/* Pairs with child_of(). */
 	smp_store_release(&pt->child[i], child);
 	return child;
 }
@@ -178,7 +181,8 @@ static void map_huge(struct sim_pt *pt, u64 va, u64 pte)
 	if (!child || old != table_entry(child))
 		return;
 	for (k = 0; k < UVM_SIM_PT_ENTRIES; k++)
-		xchg(&child->entries[k], 0);
+		if (READ_ONCE(child->entries[k]))
+			xchg(&child->entries[k], 0);
 }
 
 static void map_small(struct sim_pt *pt, u64 va, u64 pte)

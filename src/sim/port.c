@@ -14,7 +14,8 @@
  * walked. So more rights need no invalidate, and fewer do.
  *
  * An atomic on system memory is one only if the leaf says so. Otherwise it is a
- * load and a store, and the bus is free in between.
+ * load and a store, and the bus is free in between. An invalidate in between
+ * makes it start anew, so that the store isn't an old access under way.
  */
 
 #include <linux/delay.h>
@@ -190,6 +191,8 @@ static int add_or_load(struct sim_channel *ch, u64 va, u64 value, u64 *old)
 		ret = PTR_ERR(p);
 	} else if (pte & UVM_SIM_PTE_SYSTEM && !(pte & UVM_SIM_PTE_ATOMIC)) {
 		*old = READ_ONCE(*(u64 *)p);
+		ch->tlb.split = va;
+		ch->tlb.split_valid = true;
 		ret = 1;
 	} else {
 		atomic64_add(value, (atomic64_t *)p);
@@ -198,6 +201,7 @@ static int add_or_load(struct sim_channel *ch, u64 va, u64 value, u64 *old)
 	return ret;
 }
 
+/* The second half; returns 1 if the first one must be repeated. */
 static int store_sum(struct sim_channel *ch, u64 va, u64 sum)
 {
 	int ret = 0;
@@ -208,8 +212,11 @@ static int store_sum(struct sim_channel *ch, u64 va, u64 sum)
 	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
 	if (IS_ERR(p))
 		ret = PTR_ERR(p);
+	else if (!ch->tlb.split_valid)
+		ret = 1;
 	else
 		WRITE_ONCE(*(u64 *)p, sum);
+	ch->tlb.split_valid = false;
 	spin_unlock(&ch->tlb.lock);
 	return ret;
 }
@@ -220,12 +227,15 @@ static int port_add(struct sim_port *port, u64 va, u64 value)
 	u64 old;
 	int ret;
 
-	ret = add_or_load(ch, va, value, &old);
-	if (ret <= 0)
-		return ret;
-	udelay(SIM_ATOMIC_WINDOW_US);
-	cond_resched();
-	return store_sum(ch, va, old + value);
+	do {
+		ret = add_or_load(ch, va, value, &old);
+		if (ret <= 0)
+			return ret;
+		udelay(SIM_ATOMIC_WINDOW_US);
+		cond_resched();
+		ret = store_sum(ch, va, old + value);
+	} while (ret > 0);
+	return ret;
 }
 
 static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)
@@ -235,6 +245,10 @@ static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)
 	u64 first;
 
 	spin_lock(&tlb->lock);
+	/* A huge leaf is cleared whole, however little of it is named. */
+	if (tlb->split >= ALIGN_DOWN(start, SIM_HUGE_SIZE) &&
+	    tlb->split <= (last | (SIM_HUGE_SIZE - 1)))
+		tlb->split_valid = false;
 	for (i = 0; i < UVM_SIM_TLB_ENTRIES; i++) {
 		entry = &tlb->entries[i];
 		if (!entry->pte)

@@ -19,6 +19,7 @@
 #define _SIM_H
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/completion.h>
 #include <linux/dma-fence.h>
 #include <linux/list.h>
@@ -35,7 +36,7 @@
 #include "compute.h"
 
 #define SIM_NAME	"uvm_sim"
-#define SIM_HUGE_SIZE	(1ULL << UVM_SIM_HUGE_SHIFT)
+#define SIM_HUGE_SIZE	BIT_ULL(UVM_SIM_HUGE_SHIFT)
 #define SIM_MAX_GPUS	8
 #define SIM_MAX_CES	16
 
@@ -147,12 +148,16 @@ struct sim_tlb_entry {
  * struct sim_tlb - TLB of one channel
  * @lock: held from translation to the end of the access
  * @entries: direct-mapped by virtual page
+ * @split: address of an atomic between its load and its store
+ * @split_valid: no invalidate hit @split since the load
  * @hits: lookups that were served from here
  * @misses: lookups that walked the tables
  */
 struct sim_tlb {
 	spinlock_t lock;
 	struct sim_tlb_entry entries[UVM_SIM_TLB_ENTRIES];
+	u64 split;
+	bool split_valid;
 	u64 hits;
 	u64 misses;
 };
@@ -237,7 +242,7 @@ struct sim_fault_ring {
  */
 struct sim_ce {
 	struct sim_gpu *gpu;
-	char name[UVM_NAME_LEN + 8];
+	char name[UVM_NAME_LEN + 16];
 	spinlock_t lock;
 	struct list_head queue;
 	struct dma_fence *current_job;
