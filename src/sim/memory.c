@@ -25,6 +25,9 @@
 
 #define SIM_GARBAGE	0xdb
 
+static_assert(PAGE_SIZE == SIM_PAGE_SIZE, "the GPU's pages are the kernel's");
+static_assert(IS_ENABLED(CONFIG_64BIT), "system pages need linear addresses");
+
 int sim_memory_init(struct sim_gpu *gpu)
 {
 	const struct sim_config *config = &gpu->config;
