@@ -39,11 +39,11 @@
 	(MIGRATE_VMA_SELECT_DEVICE_PRIVATE | MIGRATE_VMA_SELECT_DEVICE_COHERENT)
 
 /**
- * struct uvm_dest - where pages go
+ * struct uvm_target - where pages go
  * @gpu: into this GPU's own memory; NULL for system memory
  * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
  */
-struct uvm_dest {
+struct uvm_target {
 	struct uvm_gpu *gpu;
 	int node;
 };
@@ -136,7 +136,7 @@ static unsigned long uvm_move_addr(const struct uvm_move *mv, unsigned long i)
  * that of the fault page, or of the first device page it meets.
  */
 static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
-			   const struct uvm_dest *dest)
+			   const struct uvm_target *dest)
 {
 	struct page *page = migrate_pfn_to_page(mv->src[i]);
 
@@ -161,7 +161,7 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 }
 
 static struct page *uvm_alloc_system_page(struct uvm_move *mv, unsigned long i,
-					  const struct uvm_dest *dest)
+					  const struct uvm_target *dest)
 {
 	struct page *page;
 
@@ -184,7 +184,7 @@ static struct page *uvm_alloc_system_page(struct uvm_move *mv, unsigned long i,
 }
 
 /* Gives every page that can move a destination. */
-static void uvm_move_alloc_dst(struct uvm_move *mv, const struct uvm_dest *dest)
+static void uvm_move_alloc_dst(struct uvm_move *mv, const struct uvm_target *dest)
 {
 	unsigned long i, want = 0, got = 0, used = 0;
 	struct page *page;
@@ -232,7 +232,7 @@ static bool uvm_move_map(struct uvm_move *mv, unsigned long i, struct page *page
 
 /* One page into the batch. False if its system side can't be mapped. */
 static bool uvm_move_add(struct uvm_move *mv, unsigned long i,
-			 const struct uvm_dest *dest)
+			 const struct uvm_target *dest)
 {
 	struct page *src = migrate_pfn_to_page(mv->src[i]);
 	struct page *dst = migrate_pfn_to_page(mv->dst[i]);
@@ -258,7 +258,7 @@ static bool uvm_move_add(struct uvm_move *mv, unsigned long i,
 	return true;
 }
 
-static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_dest *dest)
+static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *dest)
 {
 	unsigned long i;
 
@@ -295,7 +295,7 @@ static void uvm_move_copy_cpu(struct uvm_move *mv)
  */
 static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 			  unsigned long start, unsigned long end,
-			  unsigned long select, const struct uvm_dest *dest,
+			  unsigned long select, const struct uvm_target *dest,
 			  struct page *fault_page)
 {
 	unsigned long i;
@@ -365,7 +365,7 @@ static void uvm_move_unmap(struct uvm_move *mv, enum dma_data_direction dir)
  * @mv: begun
  * @dest: as it was begun with
  */
-static void uvm_move_end(struct uvm_move *mv, const struct uvm_dest *dest)
+static void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 {
 	unsigned long i;
 
@@ -384,7 +384,7 @@ static void uvm_move_end(struct uvm_move *mv, const struct uvm_dest *dest)
 
 static int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
 			 unsigned long start, unsigned long end,
-			 unsigned long select, const struct uvm_dest *dest)
+			 unsigned long select, const struct uvm_target *dest)
 {
 	int ret = uvm_move_begin(mv, vma, start, end, select, dest, NULL);
 
@@ -396,7 +396,7 @@ static int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
 /* Every pass empties one GPU at least, so there are no more passes than GPUs. */
 static void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
 			       unsigned long start, unsigned long end,
-			       const struct uvm_dest *dest)
+			       const struct uvm_target *dest)
 {
 	int i;
 
@@ -406,7 +406,7 @@ static void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
 			break;
 }
 
-static const struct uvm_dest uvm_dest_home = { .node = NUMA_NO_NODE };
+static const struct uvm_target uvm_target_home = { .node = NUMA_NO_NODE };
 
 /**
  * uvm_migrate_home() - bring device pages back to system memory
@@ -426,7 +426,7 @@ int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 	if (!mv)
 		return -ENOMEM;
 	uvm_move_reset(mv, start, end);
-	uvm_move_from_gpus(mv, vma, start, end, &uvm_dest_home);
+	uvm_move_from_gpus(mv, vma, start, end, &uvm_target_home);
 	uvm_move_free(mv);
 	return 0;
 }
@@ -470,9 +470,9 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 		return VM_FAULT_OOM;
 	uvm_move_reset(mv, start, end);
 	if (!uvm_move_begin(mv, vmf->vma, start, end,
-			    MIGRATE_VMA_SELECT_DEVICE_PRIVATE, &uvm_dest_home,
+			    MIGRATE_VMA_SELECT_DEVICE_PRIVATE, &uvm_target_home,
 			    vmf->page)) {
-		uvm_move_end(mv, &uvm_dest_home);
+		uvm_move_end(mv, &uvm_target_home);
 		ret = uvm_move_fault_result(mv, address);
 	}
 	uvm_move_free(mv);
@@ -490,19 +490,19 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
  */
 struct uvm_migration {
 	struct uvm_va_space *vs;
-	struct uvm_dest dest;
+	struct uvm_target dest;
 	struct uvm_migrate *cmd;
 	struct uvm_move *moves[2];
 	unsigned int next;
 	unsigned long pfns[UVM_BLOCK_PAGES];
 };
 
-static bool uvm_dest_is_any_cpu(const struct uvm_dest *dest)
+static bool uvm_target_is_any_cpu(const struct uvm_target *dest)
 {
 	return !dest->gpu && dest->node == NUMA_NO_NODE;
 }
 
-static bool uvm_page_arrived(const struct uvm_dest *dest,
+static bool uvm_page_arrived(const struct uvm_target *dest,
 			     const struct uvm_residency *res)
 {
 	if (dest->gpu)
@@ -513,7 +513,7 @@ static bool uvm_page_arrived(const struct uvm_dest *dest,
 }
 
 /* Why a page that did not arrive stayed where it is. */
-static enum uvm_skip uvm_skip_reason(const struct uvm_dest *dest,
+static enum uvm_skip uvm_skip_reason(const struct uvm_target *dest,
 				     const struct uvm_move *mv, unsigned long bit,
 				     const struct uvm_residency *res)
 {
@@ -570,17 +570,17 @@ static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 			   unsigned long first, unsigned long last)
 {
-	struct uvm_dest near = { .node = numa_mem_id() };
+	struct uvm_target near = { .node = numa_mem_id() };
 	struct vm_area_struct *vma = mv->args.vma;
 	unsigned long start = mv->base + first * PAGE_SIZE;
 	unsigned long end = mv->base + last * PAGE_SIZE;
-	const struct uvm_dest *dest = &mig->dest;
+	const struct uvm_target *dest = &mig->dest;
 
 	if (dest->gpu) {
 		uvm_migrate_home(vma, start, end);
 		uvm_mirror_populate(mig->vs, start, last - first,
 				    mig->pfns + first);
-	} else if (uvm_dest_is_any_cpu(dest)) {
+	} else if (uvm_target_is_any_cpu(dest)) {
 		dest = &near;
 	}
 	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
@@ -639,7 +639,7 @@ static void uvm_migration_block(struct uvm_migration *mig,
 {
 	struct uvm_move *mv = mig->moves[mig->next];
 	struct uvm_move *before = mig->moves[!mig->next];
-	unsigned long select = uvm_dest_is_any_cpu(&mig->dest) ?
+	unsigned long select = uvm_target_is_any_cpu(&mig->dest) ?
 			       UVM_SELECT_OURS : MIGRATE_VMA_SELECT_SYSTEM;
 
 	uvm_move_reset(mv, start, end);
@@ -764,7 +764,7 @@ out:
 }
 
 /* Reads the destination out of the argument. *@gpu is a reference or NULL. */
-static int uvm_migrate_dest(struct uvm_ucmd *ucmd, struct uvm_dest *dest,
+static int uvm_migrate_dest(struct uvm_ucmd *ucmd, struct uvm_target *dest,
 			    struct uvm_gpu **gpu)
 {
 	struct uvm_migrate *cmd = ucmd->cmd;

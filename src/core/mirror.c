@@ -240,7 +240,7 @@ static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 	struct page *page;
 	unsigned int i;
 
-	mmap_assert_locked(gs->vs->mm);
+	lockdep_assert_held(&gs->vs->mm->mmap_lock);
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
 		if (!access[i] || !(pfns[i] & HMM_PFN_VALID))
 			continue;
@@ -481,7 +481,7 @@ static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
 		.dev_private_owner = UVM_PGMAP_OWNER,
 	};
 
-	mmap_assert_locked(vs->mm);
+	lockdep_assert_held(&vs->mm->mmap_lock);
 	memset(pfns, 0, npages * sizeof(*pfns));
 	return hmm_range_fault(&range);
 }
