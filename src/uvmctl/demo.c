@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,8 +28,9 @@
 #define KEY_SEED	0x75766D2D64656D6FULL
 
 /*
- * malloc() serves smaller requests from the heap, whose pages hold other things
- * that the CPU touches all the time: they would come home on their own.
+ * malloc() serves small requests from the heap, whose pages hold other things
+ * that the CPU touches all the time: they would come home on their own. From
+ * this size on it maps pages for the request alone.
  */
 #define OWN_PAGES	(256U << 10)
 
@@ -237,6 +239,10 @@ static int allocate(struct demo *d)
 	size_t room = d->length > OWN_PAGES ? d->length : OWN_PAGES;
 	void *base;
 
+#ifdef M_MMAP_THRESHOLD
+	/* It is the default, but glibc raises that with use. */
+	mallopt(M_MMAP_THRESHOLD, OWN_PAGES / 2);
+#endif
 	d->data = malloc(room);
 	d->plain = malloc(room);
 	if (!d->data || !d->plain)
