@@ -14,7 +14,7 @@ int uvm_channel_create(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
 	int ret;
 
 	memcpy(arg.uuid, uuid, UVM_UUID_LEN);
-	ret = uvm_ioctl(ctx->fd, UVM_CHANNEL_CREATE, &arg);
+	ret = libuvm_ioctl(ctx->fd, UVM_CHANNEL_CREATE, &arg);
 	if (!ret)
 		*channel = arg.out_channel;
 	return ret;
@@ -33,7 +33,7 @@ int uvm_channel_submit(struct uvm_ctx *ctx, uint32_t channel,
 
 	if (length > UINT32_MAX)
 		return -EINVAL;
-	ret = uvm_ioctl(ctx->fd, UVM_CHANNEL_SUBMIT, &arg);
+	ret = libuvm_ioctl(ctx->fd, UVM_CHANNEL_SUBMIT, &arg);
 	if (!ret && point)
 		*point = arg.out_point;
 	return ret;
@@ -46,7 +46,7 @@ int uvm_channel_query(struct uvm_ctx *ctx, uint32_t channel,
 		.size = sizeof(*query),
 		.channel = channel,
 	};
-	return uvm_ioctl(ctx->fd, UVM_CHANNEL_QUERY, query);
+	return libuvm_ioctl(ctx->fd, UVM_CHANNEL_QUERY, query);
 }
 
 int uvm_channel_destroy(struct uvm_ctx *ctx, uint32_t channel)
@@ -56,7 +56,7 @@ int uvm_channel_destroy(struct uvm_ctx *ctx, uint32_t channel)
 		.channel = channel,
 	};
 
-	return uvm_ioctl(ctx->fd, UVM_CHANNEL_DESTROY, &arg);
+	return libuvm_ioctl(ctx->fd, UVM_CHANNEL_DESTROY, &arg);
 }
 
 int uvm_wait(struct uvm_ctx *ctx, uint32_t channel, uint64_t point,
@@ -68,7 +68,7 @@ int uvm_wait(struct uvm_ctx *ctx, uint32_t channel, uint64_t point,
 		.point = point,
 		.timeout_ns = timeout_ns,
 	};
-	int ret = uvm_ioctl(ctx->fd, UVM_WAIT, &arg);
+	int ret = libuvm_ioctl(ctx->fd, UVM_WAIT, &arg);
 
 	if (completed && (!ret || ret == -ETIMEDOUT || ret == -ECANCELED))
 		*completed = arg.out_completed;

@@ -12,7 +12,7 @@
 
 #define UVM_DEVICE	"/dev/uvm"
 
-int uvm_ioctl(int fd, unsigned long cmd, void *arg)
+int libuvm_ioctl(int fd, unsigned long cmd, void *arg)
 {
 	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
 }
@@ -27,7 +27,7 @@ static int open_device(void)
 static int get_info(int fd, struct uvm_info *info)
 {
 	*info = (struct uvm_info){ .size = sizeof(*info) };
-	return uvm_ioctl(fd, UVM_INFO, info);
+	return libuvm_ioctl(fd, UVM_INFO, info);
 }
 
 static int init_va_space(struct uvm_ctx *ctx)
@@ -45,7 +45,7 @@ static int init_va_space(struct uvm_ctx *ctx)
 
 	ctx->page_size = info.out_page_size;
 	ctx->max_query = info.out_max_query;
-	return uvm_ioctl(ctx->fd, UVM_INIT, &init);
+	return libuvm_ioctl(ctx->fd, UVM_INIT, &init);
 }
 
 static int init_mm(struct uvm_ctx *ctx)
@@ -55,7 +55,7 @@ static int init_mm(struct uvm_ctx *ctx)
 		.va_space_fd = ctx->fd,
 	};
 
-	return uvm_ioctl(ctx->mm_fd, UVM_MM_INIT, &mm_init);
+	return libuvm_ioctl(ctx->mm_fd, UVM_MM_INIT, &mm_init);
 }
 
 int uvm_open(struct uvm_ctx **out)

@@ -21,7 +21,7 @@ int uvm_enum_gpus(struct uvm_ctx *ctx, struct uvm_gpu_info **gpus,
 			.count = room,
 			.entry_size = sizeof(*array),
 		};
-		int ret = uvm_ioctl(ctx->fd, UVM_ENUM_GPUS, &arg);
+		int ret = libuvm_ioctl(ctx->fd, UVM_ENUM_GPUS, &arg);
 
 		if (ret) {
 			free(array);
@@ -69,8 +69,9 @@ static const struct uvm_gpu_info *best_gpu(const struct uvm_gpu_info *gpus,
 	return gpu;
 }
 
-const struct uvm_gpu_info *uvm_pick_gpu(const struct uvm_gpu_info *gpus,
-					unsigned int count, const char *which)
+const struct uvm_gpu_info *libuvm_pick_gpu(const struct uvm_gpu_info *gpus,
+					   unsigned int count,
+					   const char *which)
 {
 	unsigned long index;
 	char *end;
@@ -106,7 +107,7 @@ int uvm_find_gpu(struct uvm_ctx *ctx, const char *which,
 	if (ret)
 		return ret;
 
-	found = uvm_pick_gpu(gpus, count, which);
+	found = libuvm_pick_gpu(gpus, count, which);
 	if (found)
 		*gpu = *found;
 	else
@@ -122,7 +123,7 @@ int uvm_register_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
 	int ret;
 
 	memcpy(arg.uuid, uuid, UVM_UUID_LEN);
-	ret = uvm_ioctl(ctx->fd, UVM_REGISTER_GPU, &arg);
+	ret = libuvm_ioctl(ctx->fd, UVM_REGISTER_GPU, &arg);
 	if (!ret && numa_node)
 		*numa_node = arg.out_numa_enabled ? arg.out_numa_node : -1;
 	return ret;
@@ -133,5 +134,5 @@ int uvm_unregister_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN])
 	struct uvm_unregister_gpu arg = { .size = sizeof(arg) };
 
 	memcpy(arg.uuid, uuid, UVM_UUID_LEN);
-	return uvm_ioctl(ctx->fd, UVM_UNREGISTER_GPU, &arg);
+	return libuvm_ioctl(ctx->fd, UVM_UNREGISTER_GPU, &arg);
 }

@@ -15,12 +15,17 @@ struct uvm_ctx {
 	uint32_t max_query;
 };
 
-/* ioctl() with the error as the result. Only a fatal signal interrupts one. */
-int uvm_ioctl(int fd, unsigned long cmd, void *arg);
+/*
+ * libuvm_*: shared by our files only. uvm_*: the library's interface.
+ */
 
-size_t uvm_span(uintptr_t addr, size_t length, size_t page_size,
-		uintptr_t *base);
-const struct uvm_gpu_info *uvm_pick_gpu(const struct uvm_gpu_info *gpus,
-					unsigned int count, const char *which);
+/* ioctl() with the error as the result. Only a fatal signal interrupts one. */
+int libuvm_ioctl(int fd, unsigned long cmd, void *arg);
+
+size_t libuvm_span(uintptr_t addr, size_t length, size_t page_size,
+		   uintptr_t *base);
+const struct uvm_gpu_info *libuvm_pick_gpu(const struct uvm_gpu_info *gpus,
+					   unsigned int count,
+					   const char *which);
 
 #endif /* _LIBUVM_INTERNAL_H */

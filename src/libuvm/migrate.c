@@ -16,7 +16,7 @@ static int migrate(struct uvm_ctx *ctx, struct uvm_migrate *arg, void *base,
 	arg->size = sizeof(*arg);
 	arg->base = (uintptr_t)base;
 	arg->length = length;
-	ret = uvm_ioctl(ctx->fd, UVM_MIGRATE, arg);
+	ret = libuvm_ioctl(ctx->fd, UVM_MIGRATE, arg);
 	if (!result)
 		return ret;
 
@@ -80,7 +80,7 @@ static int query(struct uvm_ctx *ctx, uint64_t base, uint64_t length,
 		.pages = (uintptr_t)pages,
 	};
 
-	return uvm_ioctl(ctx->fd, UVM_QUERY_RESIDENCY, &arg);
+	return libuvm_ioctl(ctx->fd, UVM_QUERY_RESIDENCY, &arg);
 }
 
 int uvm_query_residency(struct uvm_ctx *ctx, const void *base, size_t length,
@@ -129,8 +129,8 @@ void uvm_count_residency(const struct uvm_page_state *pages, size_t count,
 	}
 }
 
-size_t uvm_span(uintptr_t addr, size_t length, size_t page_size,
-		uintptr_t *base)
+size_t libuvm_span(uintptr_t addr, size_t length, size_t page_size,
+		   uintptr_t *base)
 {
 	uintptr_t mask = page_size - 1;
 	uintptr_t end = addr + length;
@@ -146,7 +146,7 @@ size_t uvm_page_span(const struct uvm_ctx *ctx, const void *addr, size_t length,
 		     void **base)
 {
 	uintptr_t first;
-	size_t span = uvm_span((uintptr_t)addr, length, ctx->page_size, &first);
+	size_t span = libuvm_span((uintptr_t)addr, length, ctx->page_size, &first);
 
 	*base = (void *)first;
 	return span;

@@ -98,7 +98,7 @@ static const struct advice general[] = {
 	{ 0, ENOENT, "no such object: create or register it first" },
 	{ 0, EEXIST, "it exists already: go on and use it" },
 	{ 0, ENOMEM, "out of host memory: free some and repeat" },
-	{ 0, ENOSPC, "out of device memory, or of objects: free some and repeat" },
+	{ 0, ENOSPC, "the limit of such objects is reached: destroy one first" },
 	{ 0, EOPNOTSUPP,
 	  "this GPU or this kernel can't do it: see uvmctl info for what they can" },
 	{ 0, EBUSY, "not now: repeat" },
@@ -172,11 +172,8 @@ const char *uvm_fault_reason_name(unsigned int reason)
 		[UVM_FAULT_NONE] = "no fault",
 		[UVM_FAULT_NO_MAPPING] = "nothing is mapped there",
 		[UVM_FAULT_PERMISSION] = "the process may not do that either",
-		[UVM_FAULT_BUS] = "the mapping has no memory there",
-		[UVM_FAULT_NO_MEMORY] = "out of memory",
-		[UVM_FAULT_NO_ATOMIC] = "the page can't take a GPU atomic",
-		[UVM_FAULT_RETRY] = "the page kept changing",
-		[UVM_FAULT_MM_GONE] = "the process is exiting",
+		[UVM_FAULT_BUS] = "the mapping has no memory to give there",
+		[UVM_FAULT_NO_MEMORY] = "out of memory for the GPU's mapping",
 	};
 
 	return name(names, ARRAY_SIZE(names), reason);

@@ -33,18 +33,18 @@ static void span_covers(void **state)
 	uintptr_t base;
 
 	(void)state;
-	assert_int_equal(uvm_span(0x10010, 1, 4096, &base), 4096);
+	assert_int_equal(libuvm_span(0x10010, 1, 4096, &base), 4096);
 	assert_int_equal(base, 0x10000);
-	assert_int_equal(uvm_span(0x10000, 4096, 4096, &base), 4096);
-	assert_int_equal(uvm_span(0x10010, 4096, 4096, &base), 8192);
-	assert_int_equal(uvm_span(0x10fff, 2, 4096, &base), 8192);
-	assert_int_equal(uvm_span(0x10fff, 1, 4096, &base), 4096);
-	assert_int_equal(uvm_span(0x1ffff, 1, 65536, &base), 65536);
+	assert_int_equal(libuvm_span(0x10000, 4096, 4096, &base), 4096);
+	assert_int_equal(libuvm_span(0x10010, 4096, 4096, &base), 8192);
+	assert_int_equal(libuvm_span(0x10fff, 2, 4096, &base), 8192);
+	assert_int_equal(libuvm_span(0x10fff, 1, 4096, &base), 4096);
+	assert_int_equal(libuvm_span(0x1ffff, 1, 65536, &base), 65536);
 	assert_int_equal(base, 0x10000);
-	assert_int_equal(uvm_span(0x10010, 0, 4096, &base), 0);
-	assert_int_equal(uvm_span(UINTPTR_MAX - 10, 100, 4096, &base), 0);
-	assert_int_equal(uvm_span(UINTPTR_MAX - 10, 5, 4096, &base), 0);
-	assert_int_equal(uvm_span(0x10010, SIZE_MAX, 4096, &base), 0);
+	assert_int_equal(libuvm_span(0x10010, 0, 4096, &base), 0);
+	assert_int_equal(libuvm_span(UINTPTR_MAX - 10, 100, 4096, &base), 0);
+	assert_int_equal(libuvm_span(UINTPTR_MAX - 10, 5, 4096, &base), 0);
+	assert_int_equal(libuvm_span(0x10010, SIZE_MAX, 4096, &base), 0);
 }
 
 static void picks_gpu(void **state)
@@ -53,27 +53,27 @@ static void picks_gpu(void **state)
 
 	(void)state;
 	fake_reset(UVM_MEMORY_NUMA);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 0, NULL), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 1, NULL), &gpus[0]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 0, NULL), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 1, NULL), &gpus[0]);
 	fake_add_gpu("second", UVM_MEMORY_COHERENT);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 2, NULL), &gpus[1]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 2, NULL), &gpus[1]);
 	fake_add_gpu("0", UVM_MEMORY_PRIVATE);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, NULL), &gpus[2]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, NULL), &gpus[2]);
 	memset(fake.gpus[3].name, 'x', UVM_NAME_LEN);
 
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "coherent"), &gpus[1]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "numa"), &gpus[0]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 2, "private"), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "second"), &gpus[1]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "0"), &gpus[2]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 2, "0"), &gpus[0]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "1"), &gpus[1]);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "3"), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "1x"), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "-1"), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, ""), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "4294967296"), NULL);
-	assert_ptr_equal(uvm_pick_gpu(gpus, 3, "99999999999999999999999"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "coherent"), &gpus[1]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "numa"), &gpus[0]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 2, "private"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "second"), &gpus[1]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "0"), &gpus[2]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 2, "0"), &gpus[0]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "1"), &gpus[1]);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "3"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "1x"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "-1"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, ""), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "4294967296"), NULL);
+	assert_ptr_equal(libuvm_pick_gpu(gpus, 3, "99999999999999999999999"), NULL);
 }
 
 static void opens_and_closes_in_order(void **state)
@@ -324,7 +324,7 @@ static void values_have_names(void **state)
 	check_names(uvm_memory_kind_name, UVM_MEMORY_PRIVATE, UVM_MEMORY_NUMA);
 	check_names(uvm_channel_state_name, UVM_CHANNEL_RUNNING,
 		    UVM_CHANNEL_STOPPED);
-	check_names(uvm_fault_reason_name, UVM_FAULT_NONE, UVM_FAULT_MM_GONE);
+	check_names(uvm_fault_reason_name, UVM_FAULT_NONE, UVM_FAULT_NO_MEMORY);
 	check_names(uvm_access_name, UVM_ACCESS_READ, UVM_ACCESS_ATOMIC);
 	check_names(uvm_skip_name, 0, UVM_SKIP_NR - 1);
 	check_names(uvm_where_name, UVM_WHERE_NONE, UVM_WHERE_OTHER_DEVICE);
