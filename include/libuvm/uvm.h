@@ -70,8 +70,7 @@ void uvm_close(struct uvm_ctx *ctx);
  * uvm_fd() - the VA space's file descriptor
  * @ctx: from uvm_open()
  *
- * For ioctls that this library doesn't wrap, and for poll(). It stays the
- * context's: don't close it.
+ * For ioctls of one's own. It stays the context's: don't close it.
  *
  * Return: the descriptor.
  */
