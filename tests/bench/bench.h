@@ -43,6 +43,9 @@ struct mover {
 	const char *name;
 	/* 1 ready, 0 not there (said why), -1 failed (said why). */
 	int (*open)(const char *arg, size_t *length);
+	/* Around each sample; may be NULL. 0, or -1 after saying why. */
+	int (*begin)(void);
+	void (*end)(void);
 	double (*to_device)(const struct buffer *buf);
 	double (*to_system)(const struct buffer *buf);
 	/* Does a CPU access bring the pages back? */

@@ -41,11 +41,30 @@ _Static_assert(sizeof(struct dmirror_cmd) == 40, "test_hmm's structure");
 static int dmirror_fd = -1;
 static uint8_t *dmirror_data;	/* what it reads back */
 
+/*
+ * An open file of it has a notifier over all of our memory, which every
+ * migration would call, ours too. So it is open for its own samples only.
+ */
+static int dmirror_begin(void)
+{
+	dmirror_fd = open(DMIRROR_DEVICE, O_RDWR | O_CLOEXEC);
+	if (dmirror_fd >= 0)
+		return 0;
+	fprintf(stderr, "uvm_bench: %s: %s\n", DMIRROR_DEVICE,
+		strerror(errno));
+	return -1;
+}
+
+static void dmirror_end(void)
+{
+	close(dmirror_fd);
+	dmirror_fd = -1;
+}
+
 static int dmirror_open(const char *arg, size_t *length)
 {
 	(void)arg;
-	dmirror_fd = open(DMIRROR_DEVICE, O_RDWR | O_CLOEXEC);
-	if (dmirror_fd < 0) {
+	if (access(DMIRROR_DEVICE, R_OK | W_OK)) {
 		printf("skipped: rows against test_hmm: %s: %s (modprobe test_hmm, if this kernel has it)\n",
 		       DMIRROR_DEVICE, strerror(errno));
 		return 0;
@@ -141,14 +160,14 @@ static int dmirror_check_home(const struct buffer *buf)
 
 static void dmirror_close(void)
 {
-	if (dmirror_fd >= 0)
-		close(dmirror_fd);
 	free(dmirror_data);
 }
 
 const struct mover dmirror_mover = {
 	.name = "test_hmm",
 	.open = dmirror_open,
+	.begin = dmirror_begin,
+	.end = dmirror_end,
 	.to_device = dmirror_to_device,
 	.to_system = dmirror_to_system,
 	.faults_back = dmirror_faults_back,

@@ -101,7 +101,7 @@ static int sample_fault(int round, enum page_mode mode, enum subject subject,
 	return 0;
 }
 
-static int sample_mover(int round, enum page_mode mode, enum subject subject)
+static int sample_both(int round, enum page_mode mode, enum subject subject)
 {
 	struct buffer buf;
 	int ret;
@@ -117,6 +117,19 @@ static int sample_mover(int round, enum page_mode mode, enum subject subject)
 		return -1;
 	ret = sample_fault(round, mode, subject, &buf);
 	buffer_free(&buf);
+	return ret;
+}
+
+static int sample_mover(int round, enum page_mode mode, enum subject subject)
+{
+	const struct mover *mover = movers[subject];
+	int ret;
+
+	if (mover->begin && mover->begin())
+		return -1;
+	ret = sample_both(round, mode, subject);
+	if (mover->end)
+		mover->end();
 	return ret;
 }
 
