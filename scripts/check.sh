@@ -104,7 +104,7 @@ judge() {
 count() { awk -F'\t' -v w="$1" '$1 == w { n++ } END { print n + 0 }' "${@:2}"; }
 
 run_suite() {
-	local dir=$1 name=$2 params=$3 budget=45 log key start rc=0
+	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
 	log=$state/$lane/${name//\//-}
 	key="$inputs $dir $iter $params"
 	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
@@ -112,14 +112,17 @@ run_suite() {
 	else
 		mkdir -p "$(dirname "$log")"
 		rm -f "$log".*
-		if has "$dir" PROVE_LOCKING; then budget=120; fi
+		if has "$dir" PROVE_LOCKING; then
+			budget=120
+			args=page_poison=1
+		fi
 		budget=$((budget * iter))
 		# parts of check-all stay below 20 minutes
 		[ $budget -le 1100 ] || budget=1100
 		say "$lane: $name ($params)"
 		start=$SECONDS
 		"$TOP/scripts/guest.sh" -q -t $((budget + 90)) -a \
-			"SUITE=${name%%/*} PARAMS=\"$params\" BUDGET=$budget UVM_ITER=$iter" \
+			"SUITE=${name%%/*} PARAMS=\"$params\" BUDGET=$budget UVM_ITER=$iter $args" \
 			"$dir/bzImage" "$BUILD/$lane/check.initrd" "$log" || rc=$?
 		judge "$name" "$log" $rc >"$log.tsv"
 		say "$lane: $name: $(count pass "$log.tsv") passed," \

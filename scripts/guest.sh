@@ -30,8 +30,8 @@ MACHINE=(
 	-nodefaults -no-user-config -display none -no-reboot
 )
 # A dead guest ends at once (-no-reboot); a warning does not, so that all of
-# them are seen. The checkers' options do nothing where they are not built in.
-APPEND="console=ttyS0,115200 loglevel=7 panic=-1 oops=panic page_poison=1"
+# them are seen.
+APPEND="console=ttyS0,115200 loglevel=7 panic=-1 oops=panic"
 APPEND+=" random.trust_cpu=on no_timer_check tsc=reliable"
 
 # run_qemu ACCELERATOR SECONDS LOG INITRAMFS: results on stdout

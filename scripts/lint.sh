@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# `make lint`: the newest kernel's checkpatch and kernel-doc, and sparse with
+# the newest and the oldest kernel. Fails on any complaint about our code.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+"$TOP/scripts/deps.sh" build kernel lint
+src=$("$TOP/scripts/source.sh" newest)
+log=$BUILD/lint
+mkdir -p "$log"
+bad=0
+cd "$TOP"
+
+say "checkpatch"
+# user-space tests and library are C for a C library: kernel advice about
+# files beyond kernel style (Kconfig, MAINTAINERS) does not apply to them
+mapfile -t files < <(find src include tests -name '*.[ch]' | sort)
+"$src/scripts/checkpatch.pl" --no-tree --terse --quiet --no-summary \
+	--show-types --max-line-length=100 \
+	--ignore FILE_PATH_CHANGES,LINUX_VERSION_CODE,COMPLEX_MACRO,BSD_LICENSE \
+	-f "${files[@]}" >"$log/checkpatch" || true
+if grep -E ': (ERROR|WARNING):' "$log/checkpatch" >&2; then bad=1; fi
+
+say "kernel-doc"
+kdoc=$src/scripts/kernel-doc
+[ -x "$kdoc" ] || kdoc=$src/tools/docs/kernel-doc
+mapfile -t headers < <(find include -name '*.h' | sort)
+if ! "$kdoc" -none -Werror "${headers[@]}" >"$log/kernel-doc" 2>&1 ||
+	grep -q 'warning:' "$log/kernel-doc"; then
+	cat "$log/kernel-doc" >&2
+	bad=1
+fi
+
+for lane in newest 6.1; do
+	dir=$("$TOP/scripts/kernel.sh" "$lane")
+	say "sparse with $(cat "$dir/release")"
+	# C=2 looks at every file, not only at those being compiled; headers of
+	# the kernel are its own affair
+	"$TOP/scripts/modules.sh" "$dir/build" "lint-$lane" C=2 W=1 \
+		>"$log/sparse-$lane" 2>&1 || bad=1
+	if grep -E '^([^ ]*/)?(src/(core|sim)|tests/kunit|include/(uapi/linux/uvm|uvm))[^ ]*: (warning|error)' \
+		"$log/sparse-$lane" >&2; then
+		bad=1
+	fi
+done
+[ $bad = 0 ] && say "lint: clean"
+exit $bad
