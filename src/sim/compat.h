@@ -11,11 +11,11 @@
 #include <linux/dma-map-ops.h>
 #include <uvm_probes.h>
 
-/*
- * Whether dma_map_ops of a device are honoured at all. Before they were gated by
- * ARCH_HAS_DMA_OPS the symbol was DMA_OPS.
- */
-#define SIM_HAVE_DMA_OPS \
-	(IS_ENABLED(CONFIG_DMA_OPS) || IS_ENABLED(CONFIG_ARCH_HAS_DMA_OPS))
+/* Without it, set_dma_ops() does nothing and dma_map_ops are never called. */
+#ifdef UVM_HAVE_SET_DMA_OPS
+#define SIM_HAVE_DMA_OPS	true
+#else
+#define SIM_HAVE_DMA_OPS	false
+#endif
 
 #endif /* _SIM_COMPAT_H */

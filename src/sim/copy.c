@@ -10,8 +10,8 @@
  * &sim_ce.lock guards the queue and what runs; it is never held while a fence is
  * signaled. A reset empties the queue, has the thread drop what it runs, waits
  * for it to say so, and signals the rest: after that no access is made for any of
- * them. Jobs of one engine complete in order. The thread looks for a reset at
- * each page.
+ * them. Jobs of one engine complete in order. The thread looks for a reset every
+ * 64 KiB.
  *
  * A fence points into this module. Each is counted, and the GPU's removal waits
  * for the last one to be released.
@@ -29,7 +29,8 @@
 
 #include "sim.h"
 
-#define SIM_RESCHED_BYTES	(64U << 10)
+/* How much an engine does before it looks up. */
+#define SIM_PIECE_BYTES	(64U << 10)
 
 /**
  * struct sim_job - one batch
@@ -48,6 +49,7 @@ struct sim_job {
 	const struct uvm_gpu_segment *segments;
 	unsigned int count;
 };
+static_assert(offsetof(struct sim_job, fence) == 0);
 
 static struct sim_job *to_sim_job(struct dma_fence *fence)
 {
@@ -105,68 +107,68 @@ static struct uvm_sim_copy_desc describe(const struct uvm_gpu_segment *segment)
 	return desc;
 }
 
-static void copy_piece(void *dst, const void *src, u32 n)
+static bool whole_pages(const void *dst, const void *src, u32 n)
 {
-	if (likely(n == PAGE_SIZE)) {
-		kasan_check_read(src, n);
-		kasan_check_write(dst, n);
-		copy_page(dst, (void *)src);
-	} else {
-		memcpy(dst, src, n);
-	}
+	return !(((unsigned long)dst | (unsigned long)src | n) & ~PAGE_MASK);
 }
 
-/* The pattern starts anew at each page: its period divides the page size. */
+static void copy_piece(void *dst, void *src, u32 n)
+{
+	u32 i;
+
+	if (unlikely(!whole_pages(dst, src, n))) {
+		memcpy(dst, src, n);
+		return;
+	}
+	/* copy_page() is assembly that KASAN doesn't see. */
+	kasan_check_read(src, n);
+	kasan_check_write(dst, n);
+	for (i = 0; i < n; i += PAGE_SIZE)
+		copy_page(dst + i, src + i);
+}
+
+/* The pattern starts anew at each piece: its period divides the length. */
 static void fill_piece(void *dst, u64 pattern, u32 n)
 {
 	memset64(dst, pattern, n / sizeof(pattern));
 }
 
-/* Bytes from @done on that cross no page on either side. */
-static u32 piece_at(const struct uvm_sim_copy_desc *desc, u32 done)
-{
-	u32 n = PAGE_SIZE - offset_in_page(desc->dst + done);
-
-	if (!(desc->flags & UVM_SIM_COPY_FILL))
-		n = min_t(u32, n, PAGE_SIZE - offset_in_page(desc->src + done));
-	return min(n, desc->length - done);
-}
-
+/* Do what is contiguous on both sides from @done on: the bytes, or -EFAULT. */
 static int run_piece(struct sim_gpu *gpu, const struct uvm_sim_copy_desc *desc,
-		     u32 done, u32 n)
+		     u32 done)
 {
+	u32 n = min(desc->length - done, SIM_PIECE_BYTES);
 	void *dst, *src;
 
-	dst = sim_memory_at(gpu, desc->dst + done, n,
+	dst = sim_memory_at(gpu, desc->dst + done, &n,
 			    desc->flags & UVM_SIM_COPY_DST_SYSTEM, true);
 	if (unlikely(!dst))
 		return -EFAULT;
 	if (desc->flags & UVM_SIM_COPY_FILL) {
 		fill_piece(dst, desc->src, n);
-		return 0;
+		return n;
 	}
-	src = sim_memory_at(gpu, desc->src + done, n,
+	src = sim_memory_at(gpu, desc->src + done, &n,
 			    desc->flags & UVM_SIM_COPY_SRC_SYSTEM, false);
 	if (unlikely(!src))
 		return -EFAULT;
 	copy_piece(dst, src, n);
-	return 0;
+	return n;
 }
 
 static int run_desc(struct sim_ce *ce, const struct uvm_sim_copy_desc *desc)
 {
-	u32 done, n;
-	int ret;
+	u32 done = 0;
+	int n;
 
-	for (done = 0; done < desc->length; done += n) {
+	while (done < desc->length) {
 		if (unlikely(READ_ONCE(ce->resetting)))
 			return -EIO;
-		n = piece_at(desc, done);
-		ret = run_piece(ce->gpu, desc, done, n);
-		if (unlikely(ret))
-			return ret;
-		if (!((done + n) % SIM_RESCHED_BYTES))
-			cond_resched();
+		n = run_piece(ce->gpu, desc, done);
+		if (unlikely(n < 0))
+			return n;
+		done += n;
+		cond_resched();
 	}
 	return 0;
 }
@@ -195,7 +197,6 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 		ret = run_desc(ce, &desc);
 		if (!ret)
 			bytes += desc.length;
-		cond_resched();
 	}
 	sim_count(gpu, SIM_STAT_BATCHES, 1);
 	sim_count(gpu, SIM_STAT_SEGMENTS, job->count);
@@ -222,7 +223,7 @@ static struct sim_job *take_job(struct sim_ce *ce)
 		job = list_first_entry_or_null(&ce->queue, struct sim_job, node);
 	if (job) {
 		list_del_init(&job->node);
-		ce->current_job = &job->fence;
+		WRITE_ONCE(ce->current_job, &job->fence);
 	}
 	spin_unlock(&ce->lock);
 	return job;
@@ -305,7 +306,7 @@ struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
  *
  * When it returns, the fences of all jobs that were submitted before have
  * signaled with -EIO or earlier, the engine makes no access for them, and is
- * ready for new ones. May sleep; bounded by one page's copy.
+ * ready for new ones. May sleep; bounded by a copy of 64 KiB.
  */
 void sim_ce_reset(struct sim_ce *ce)
 {

@@ -32,7 +32,7 @@
 #include "compat.h"
 #include "sim.h"
 
-#define SIM_IOVA_BASE	(1ULL << 40)
+#define SIM_IOVA_BASE	BIT_ULL(40)
 
 /* Bits of an entry; the frame number is above them. */
 #define SIM_IO_READ	BIT(0)
@@ -111,7 +111,7 @@ static bool is_mapping(struct sim_iommu *iommu, unsigned long slot,
 	unsigned long i, entry;
 
 	lockdep_assert_held(&iommu->lock);
-	if (slot >= iommu->slots || nr > iommu->slots - slot)
+	if (!nr || slot >= iommu->slots || nr > iommu->slots - slot)
 		return false;
 	for (i = 0; i < nr; i++) {
 		entry = iommu->entries[slot + i];
@@ -268,34 +268,54 @@ static const struct dma_map_ops sim_dma_ops = {
 	.get_required_mask = sim_dma_required_mask,
 };
 
-static void *direct_lookup(u64 addr)
+static void *direct_lookup(u64 addr, u32 *len)
 {
 	if (!pfn_valid(PHYS_PFN(addr)))
 		return NULL;
+	*len = min_t(u32, *len, PAGE_SIZE - offset_in_page(addr));
 	return phys_to_virt(addr);
 }
 
+/* Bytes from @offset in the page of @slot up to @len that are contiguous. */
+static u32 run_length(struct sim_iommu *iommu, u64 slot, u32 offset, u32 len)
+{
+	unsigned long next = READ_ONCE(iommu->entries[slot]) & ~SIM_IO_FIRST;
+	u32 n = PAGE_SIZE - offset;
+
+	for (; n < len; n += PAGE_SIZE) {
+		next += 1UL << SIM_IO_SHIFT;
+		if (++slot == iommu->slots ||
+		    (READ_ONCE(iommu->entries[slot]) & ~SIM_IO_FIRST) != next)
+			return n;
+	}
+	return len;
+}
+
 /**
- * sim_iommu_lookup() - translate one access
+ * sim_iommu_lookup() - translate an access
  * @iommu: of the device
- * @addr: DMA address; the access doesn't cross its page
+ * @addr: DMA address
+ * @len: bytes wanted; cut to what is contiguous in physical memory
  * @write: the access is a store
  *
  * Return: the CPU address, or NULL if @addr isn't mapped for the access.
  */
-void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, bool write)
+void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, u32 *len, bool write)
 {
 	u64 slot = (addr - SIM_IOVA_BASE) >> PAGE_SHIFT;
+	u32 offset = offset_in_page(addr);
 	unsigned long entry;
 
 	if (unlikely(!iommu->strict))
-		return direct_lookup(addr);
+		return direct_lookup(addr, len);
 	if (unlikely(slot >= iommu->slots))
 		return NULL;
 	entry = READ_ONCE(iommu->entries[slot]);
 	if (unlikely(!(entry & (write ? SIM_IO_WRITE : SIM_IO_READ))))
 		return NULL;
-	return pfn_to_kaddr(entry >> SIM_IO_SHIFT) + offset_in_page(addr);
+	if (*len > PAGE_SIZE - offset)
+		*len = run_length(iommu, slot, offset, *len);
+	return pfn_to_kaddr(entry >> SIM_IO_SHIFT) + offset;
 }
 
 static int alloc_window(struct sim_iommu *iommu, unsigned int window_mib)

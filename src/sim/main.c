@@ -34,22 +34,22 @@
 #define SIM_PCI_BAR	2
 #define SIM_IOVA_MAX	(64U << 10)
 
-static int gpus = IS_ENABLED(CONFIG_DEVICE_PRIVATE) ? 1 : 0;
-module_param(gpus, int, 0444);
+static unsigned int gpus = IS_ENABLED(CONFIG_DEVICE_PRIVATE) ? 1 : 0;
+module_param(gpus, uint, 0444);
 MODULE_PARM_DESC(gpus, "platform GPUs, 0 to 8 (default 1 if the kernel has DEVICE_PRIVATE, else 0)");
 
 static char *kind[SIM_MAX_GPUS] = { "private" };
-static int nr_kind = 1;
+static unsigned int nr_kind = 1;
 module_param_array(kind, charp, &nr_kind, 0444);
 MODULE_PARM_DESC(kind, "memory of each platform GPU: private or numa; the last one holds for the rest (default private)");
 
 static unsigned int mem[SIM_MAX_GPUS] = { 64 };
-static int nr_mem = 1;
+static unsigned int nr_mem = 1;
 module_param_array(mem, uint, &nr_mem, 0444);
 MODULE_PARM_DESC(mem, "MiB of private memory of each platform GPU, even; the last one holds for the rest (default 64)");
 
 static int node[SIM_MAX_GPUS] = { NUMA_NO_NODE };
-static int nr_node = 1;
+static unsigned int nr_node = 1;
 module_param_array(node, int, &nr_node, 0444);
 MODULE_PARM_DESC(node, "for each platform GPU: the memory-only NUMA node that a kind=numa one is; -1 for the others");
 
@@ -225,11 +225,11 @@ static int configure_numa(struct sim_config *config, int nid)
 	return 0;
 }
 
-static int configure_platform(struct sim_config *config, int i)
+static int configure_platform(struct sim_config *config, unsigned int i)
 {
 	const char *k = kind[min(i, nr_kind - 1)];
 
-	snprintf(config->name, sizeof(config->name), "uvm-sim%d", i);
+	snprintf(config->name, sizeof(config->name), "uvm-sim%u", i);
 	make_uuid(config->uuid, SIM_BUS_PLATFORM, i);
 	config->node = NUMA_NO_NODE;
 	if (!strcmp(k, "private"))
@@ -267,8 +267,8 @@ static int configure_range(struct sim_config *config)
 
 static int check_params(void)
 {
-	if (gpus < 0 || gpus > SIM_MAX_GPUS) {
-		pr_err("gpus=%d: give 0 to %d\n", gpus, SIM_MAX_GPUS);
+	if (gpus > SIM_MAX_GPUS) {
+		pr_err("gpus=%u: give 0 to %d\n", gpus, SIM_MAX_GPUS);
 		return -EINVAL;
 	}
 	if (!ces || ces > SIM_MAX_CES) {
@@ -296,7 +296,8 @@ static void release_range(void)
 /* Fill configs[] from the parameters; a range is the last one. */
 static int configure(void)
 {
-	int i, ret;
+	unsigned int i;
+	int ret;
 
 	ret = check_params();
 	for (i = 0; i < gpus && !ret; i++)

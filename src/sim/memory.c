@@ -18,7 +18,6 @@
 #include <linux/device.h>
 #include <linux/io.h>
 #include <linux/mm.h>
-#include <linux/overflow.h>
 #include <linux/vmalloc.h>
 
 #include "sim.h"
@@ -56,10 +55,9 @@ void sim_memory_fini(struct sim_gpu *gpu)
 
 static void *device_memory_at(struct sim_gpu *gpu, u64 addr, u32 len)
 {
-	u64 end;
+	const u64 size = gpu->config.size;
 
-	if (!gpu->memory || check_add_overflow(addr, (u64)len, &end) ||
-	    end > gpu->config.size)
+	if (!gpu->memory || addr >= size || len > size - addr)
 		return NULL;
 	return gpu->memory + addr;
 }
@@ -68,22 +66,23 @@ static void *device_memory_at(struct sim_gpu *gpu, u64 addr, u32 len)
  * sim_memory_at() - resolve an address that an engine put on the bus
  * @gpu: the GPU
  * @addr: device address or DMA address
- * @len: bytes of the access; it doesn't cross a page
+ * @len: bytes wanted; cut to what is contiguous from @addr on, which is at least
+ *	the rest of the page
  * @system: @addr is a DMA address
  * @write: the access is a store
  *
  * Return: the CPU address, or NULL if there is nothing, or no right. That is
  * always a driver's error, so it is logged.
  */
-void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 len, bool system,
+void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len, bool system,
 		    bool write)
 {
 	void *p;
 
 	if (system)
-		p = sim_iommu_lookup(&gpu->iommu, addr, write);
+		p = sim_iommu_lookup(&gpu->iommu, addr, len, write);
 	else
-		p = device_memory_at(gpu, addr, len);
+		p = device_memory_at(gpu, addr, *len);
 	if (likely(p))
 		return p;
 

@@ -123,9 +123,10 @@ static struct sim_pt *pt_grow(struct sim_pt *pt, u64 va, unsigned int level)
 	child = pt_alloc(level);
 	if (!child)
 		return NULL;
-	/* The walker finds the child zeroed; its read depends on the address. */
-	if (level)
+	if (level) {
+		/* The walker's dependent read must find the child zeroed. */
 		smp_store_release(&pt->entries[i], table_entry(child));
+	}
 	/* Pairs with child_of(). */
 	smp_store_release(&pt->child[i], child);
 	return child;

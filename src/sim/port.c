@@ -106,7 +106,7 @@ static void *access_begin(struct sim_channel *ch, u64 va, u32 len, u32 access,
 	if (!*pte)
 		return ERR_PTR(-EAGAIN);
 	offset = va & ((1ULL << leaf_shift(*pte)) - 1);
-	p = sim_memory_at(ch->gpu, (*pte & UVM_SIM_PTE_ADDR) + offset, len,
+	p = sim_memory_at(ch->gpu, (*pte & UVM_SIM_PTE_ADDR) + offset, &len,
 			  *pte & UVM_SIM_PTE_SYSTEM,
 			  access != UVM_ACCESS_READ);
 	return p ? p : ERR_PTR(-EFAULT);

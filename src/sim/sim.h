@@ -326,13 +326,14 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config,
 /* memory.c */
 int sim_memory_init(struct sim_gpu *gpu);
 void sim_memory_fini(struct sim_gpu *gpu);
-void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 len, bool system,
+void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len, bool system,
 		    bool write);
 
 /* iommu.c */
 int sim_iommu_init(struct sim_gpu *gpu, unsigned int window_mib);
 void sim_iommu_fini(struct sim_gpu *gpu);
-void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, bool write);
+void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, u32 *len,
+		       bool write);
 
 /* mmu.c */
 struct uvm_gpu_as *sim_as_create(struct uvm_gpu *core, u64 id);
