@@ -9,7 +9,7 @@ OUT := build/user
 WERROR ?= 1
 
 CFLAGS ?= -O2 -g
-USER_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter \
+USER_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
 	       $(if $(filter 1,$(WERROR)),-Werror) -fPIC -MMD -MP -pthread \
 	       -Iinclude -Iinclude/uapi -Itests/selftests
 

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Types and functions that cross the files of uvm.ko.
+ */
+#ifndef _UVM_CORE_H
+#define _UVM_CORE_H
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/completion.h>
+#include <linux/kref.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <uvm/gpu.h>
+
+#include "compat.h"
+
+/**
+ * DOC: Locks, outermost first
+ *
+ * mmap_lock
+ * → &uvm_va_space.teardown: one teardown of a GPU space at a time
+ * → &uvm_va_space.lock: GPU spaces, channels and the state of the mm link
+ * → &uvm_channel.lock: the backend's half of a channel
+ * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
+ *   The MMU notifier takes it, so it is taken under reclaim: nothing is
+ *   allocated, copied or waited for under it.
+ * → spinlocks: &uvm_va_space.mm_lock, &uvm_devmem.lock
+ *
+ * uvm_gpus_lock (the registry) nests in none of them and takes none but
+ * spinlocks.
+ */
+
+/* Blocks are the unit of migration and of fault service: one huge page. */
+#define UVM_BLOCK_SHIFT		21
+#define UVM_BLOCK_SIZE		(1UL << UVM_BLOCK_SHIFT)
+#define UVM_BLOCK_PAGES		(UVM_BLOCK_SIZE >> PAGE_SHIFT)
+
+#define UVM_MAX_GPUS		64
+#define UVM_MAX_CHANNELS	1024
+#define UVM_MAX_SUBMIT		SZ_64K
+#define UVM_MAX_QUERY		SZ_64K
+
+/* Token in every dev_pagemap of ours, so that one walk finds all our pages. */
+extern const char uvm_pgmap_owner[];
+#define UVM_PGMAP_OWNER		((void *)uvm_pgmap_owner)
+
+/* ---- device memory (devmem.c) ---- */
+
+/**
+ * struct uvm_devmem_chunk - 2 MiB of device memory
+ * @link: in &uvm_devmem.free or &uvm_devmem.partial; unlinked when full
+ * @nr_used: bits set in @used
+ * @used: which pages are allocated
+ */
+struct uvm_devmem_chunk {
+	struct list_head link;
+	unsigned int nr_used;
+	DECLARE_BITMAP(used, UVM_BLOCK_PAGES);
+};
+
+/**
+ * struct uvm_devmem - a GPU's memory, page by page
+ * @lock: protects the rest; irq-safe, since pages are freed from any context
+ * @chunks: all chunks, by address
+ * @nr_chunks: their number
+ * @free: chunks with no page in use
+ * @partial: chunks with some pages in use
+ * @used: pages in use
+ * @owner: the backend's module, pinned while @used is not 0: a page may outlive
+ *	every file, and the module must not go while it is there
+ */
+struct uvm_devmem {
+	spinlock_t lock;
+	struct module *owner;
+	struct uvm_devmem_chunk *chunks;
+	unsigned long nr_chunks;
+	struct list_head free;
+	struct list_head partial;
+	unsigned long used;
+};
+
+int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
+		    unsigned long npages);
+void uvm_devmem_fini(struct uvm_devmem *mem);
+unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
+			      unsigned int count);
+void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index);
+unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
+
+/* ---- GPUs (gpu.c) ---- */
+
+/**
+ * struct uvm_gpu - a GPU that a backend registered
+ * @desc: what the backend told, copied
+ * @name: storage of @desc.name
+ * @id: handed out once in the life of the module
+ * @ref: the registry, GPU spaces, and whoever works with it
+ * @gone: the last reference is dropped
+ * @dead: the backend unregisters; set once, under uvm_gpus_lock
+ * @pgmap: struct pages of its memory; not for UVM_MEMORY_NUMA
+ * @base_pfn: page frame of device address 0
+ * @mem: which pages are in use
+ * @spaces: GPU spaces by &uvm_gpu_as.id, for the fault worker; xa_lock guards
+ *	the step from finding one to &uvm_gpu_space.users
+ * @fault_work: serves the fault buffer
+ * @fault_batch: its room
+ * @next_engine: spreads copies over the engines
+ * @leaked: pages given up since an engine could not be reset
+ */
+struct uvm_gpu {
+	struct uvm_gpu_desc desc;
+	char name[UVM_NAME_LEN];
+	u32 id;
+	struct kref ref;
+	struct completion gone;
+	bool dead;
+	struct dev_pagemap pgmap;
+	unsigned long base_pfn;
+	struct uvm_devmem mem;
+	struct xarray spaces;
+	struct work_struct fault_work;
+	struct uvm_fault_batch *fault_batch;
+	atomic_t next_engine;
+	atomic_long_t leaked;
+};
+
+struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
+void uvm_gpu_put(struct uvm_gpu *gpu);
+struct uvm_gpu *uvm_gpu_of_page(struct page *page);
+int uvm_gpu_id_of_pfn(unsigned long pfn);
+int uvm_gpu_id_of_node(int node);
+unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
+
+static inline bool uvm_gpu_is_numa(const struct uvm_gpu *gpu)
+{
+	return gpu->desc.memory_kind == UVM_MEMORY_NUMA;
+}
+
+static inline u64 uvm_gpu_page_addr(const struct uvm_gpu *gpu,
+				    const struct page *page)
+{
+	return (u64)(page_to_pfn(page) - gpu->base_pfn) << PAGE_SHIFT;
+}
+
+/* Private or coherent memory of one of our GPUs. */
+static inline bool uvm_page_is_ours(const struct page *page)
+{
+	return (is_device_private_page(page) || is_device_coherent_page(page)) &&
+	       page_pgmap(page)->owner == UVM_PGMAP_OWNER;
+}
+
+struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index);
+extern struct workqueue_struct *uvm_wq;
+
+/* ---- VA spaces (va_space.c, mm.c) ---- */
+
+/**
+ * enum uvm_mm_state - what a VA space may do with its mm; moves forward only
+ * @UVM_MM_UNINITIALIZED: there is no mm file yet
+ * @UVM_MM_ALIVE: the mm file holds mm_users; the mm may be retained
+ * @UVM_MM_RELEASING: the mm file is being closed: no new retainers, no new
+ *	registrations, channels are going down
+ * @UVM_MM_RELEASED: no GPU can reach the mm any more
+ */
+enum uvm_mm_state {
+	UVM_MM_UNINITIALIZED,
+	UVM_MM_ALIVE,
+	UVM_MM_RELEASING,
+	UVM_MM_RELEASED,
+};
+
+/**
+ * struct uvm_va_space - a process's unified address space
+ * @mm: the process's; mmgrab()bed for the life of the VA space
+ * @teardown: serializes whoever takes GPU spaces down
+ * @lock: protects @gpu_spaces and @channels, and orders registrations against
+ *	the step to UVM_MM_RELEASING
+ * @gpu_spaces: registered GPUs, by &uvm_gpu.id
+ * @channels: by the id that user space knows
+ * @next_channel: where the search for the next id starts
+ * @nr_channels: entries of @channels
+ * @mm_lock: protects @mm_state and @retainers
+ * @mm_state: see &enum uvm_mm_state
+ * @retainers: users of the mm between uvm_mm_retain() and uvm_mm_release();
+ *	the mm file holds mm_users on behalf of all of them
+ * @mm_idle: woken when @retainers drops to 0
+ * @snapshot: HMM wants a notifier even for a look without a promise; this one
+ *	covers the first page, which never holds anything
+ */
+struct uvm_va_space {
+	struct mm_struct *mm;
+	struct mutex teardown;
+	struct rw_semaphore lock;
+	struct xarray gpu_spaces;
+	struct xarray channels;
+	u32 next_channel;
+	u32 nr_channels;
+	spinlock_t mm_lock;
+	enum uvm_mm_state mm_state;
+	unsigned int retainers;
+	wait_queue_head_t mm_idle;
+	struct mmu_interval_notifier snapshot;
+};
+
+/**
+ * struct uvm_gpu_space - a GPU registered in a VA space
+ * @vs: the VA space; outlives this
+ * @gpu: holds a reference, and the backend's module with it
+ * @as: page tables in the GPU; NULL once shut down
+ * @users: the fault worker's and creators of channels, plus one until shutdown
+ * @idle: @users dropped to 0
+ * @notifier_lock: see DOC: Locks
+ * @spans: by address >> UVM_SPAN_SHIFT; added by the fault worker, removed at
+ *	shutdown
+ * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
+ *	finding one to &uvm_channel.ref
+ */
+struct uvm_gpu_space {
+	struct uvm_va_space *vs;
+	struct uvm_gpu *gpu;
+	struct uvm_gpu_as *as;
+	refcount_t users;
+	struct completion idle;
+	struct mutex notifier_lock;
+	struct xarray spans;
+	struct xarray channels;
+};
+
+struct uvm_fault_batch;
+
+enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
+
+/**
+ * struct uvm_file - an open of /dev/uvm
+ * @lock: serializes the one step of @kind away from UVM_FILE_FRESH
+ * @kind: set once, released after the members below are valid
+ * @vs: of UVM_FILE_VA_SPACE
+ * @va_file: of UVM_FILE_MM: the VA space's file, held
+ */
+struct uvm_file {
+	struct mutex lock;
+	enum uvm_file_kind kind;
+	union {
+		struct uvm_va_space *vs;
+		struct file *va_file;
+	};
+};
+
+/**
+ * struct uvm_ucmd - an ioctl under way
+ * @file: the file, of the kind that the command wants
+ * @vs: its VA space, for commands that want one
+ * @cmd: the argument, in kernel memory, of the size that the kernel knows
+ */
+struct uvm_ucmd {
+	struct uvm_file *file;
+	struct uvm_va_space *vs;
+	void *cmd;
+};
+
+extern const struct file_operations uvm_fops;
+
+static inline enum uvm_file_kind uvm_file_kind(const struct uvm_file *file)
+{
+	/* Pairs with the release when the kind is set: members are valid. */
+	return smp_load_acquire(&file->kind);
+}
+
+int uvm_init_ioctl(struct uvm_ucmd *ucmd);
+int uvm_register_gpu_ioctl(struct uvm_ucmd *ucmd);
+int uvm_unregister_gpu_ioctl(struct uvm_ucmd *ucmd);
+void uvm_va_space_destroy(struct uvm_va_space *vs);
+void uvm_va_space_shutdown_gpus(struct uvm_va_space *vs);
+struct uvm_gpu_space *uvm_gpu_space_find(struct uvm_va_space *vs, const u8 *uuid);
+struct uvm_gpu *uvm_va_space_get_gpu(struct uvm_va_space *vs, const u8 *uuid);
+void uvm_gpu_space_put(struct uvm_gpu_space *gs);
+
+int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd);
+void uvm_mm_file_release(struct uvm_file *file);
+int uvm_mm_retain(struct uvm_va_space *vs);
+void uvm_mm_release(struct uvm_va_space *vs);
+bool uvm_mm_releasing(struct uvm_va_space *vs);
+
+/* ---- channels (channel.c) ---- */
+
+/**
+ * struct uvm_channel - a command queue
+ * @ref: the VA space's, plus whoever works with it
+ * @link: for the one who takes it out of the VA space's table
+ * @gs: where it was created; valid while @hw is
+ * @lock: protects @hw and @submitted
+ * @hw: the backend's half; NULL once stopped for good
+ * @hw_id: &uvm_gpu_channel.id; index in &uvm_gpu_space.channels
+ * @submitted: last point handed out
+ * @completed: point reached; written by the backend, never goes back
+ * @stop_lock: protects the four below
+ * @state: enum uvm_channel_state; leaves UVM_CHANNEL_RUNNING once
+ * @reason: enum uvm_fault_reason
+ * @access: enum uvm_access
+ * @address: of the access that stopped it
+ * @wait: woken when @completed or @state changes
+ */
+struct uvm_channel {
+	struct kref ref;
+	struct list_head link;
+	struct uvm_gpu_space *gs;
+	struct mutex lock;
+	struct uvm_gpu_channel *hw;
+	u64 hw_id;
+	u64 submitted;
+	atomic64_t completed;
+	spinlock_t stop_lock;
+	u32 state;
+	u32 reason;
+	u32 access;
+	u64 address;
+	wait_queue_head_t wait;
+};
+
+int uvm_channel_create_ioctl(struct uvm_ucmd *ucmd);
+int uvm_channel_submit_ioctl(struct uvm_ucmd *ucmd);
+int uvm_channel_query_ioctl(struct uvm_ucmd *ucmd);
+int uvm_channel_destroy_ioctl(struct uvm_ucmd *ucmd);
+int uvm_wait_ioctl(struct uvm_ucmd *ucmd);
+void uvm_channel_kill(struct uvm_channel *ch);
+void uvm_channel_put(struct uvm_channel *ch);
+void uvm_channel_faulted(struct uvm_gpu_space *gs,
+			 const struct uvm_gpu_fault *fault, u32 reason);
+u64 uvm_next_id(void);
+
+/* ---- GPU page tables (mirror.c) ---- */
+
+/* One interval notifier covers this much, so that a fault is retried only when
+ * something near it changed.
+ */
+#define UVM_SPAN_SHIFT		30
+#define UVM_SPAN_SIZE		(1UL << UVM_SPAN_SHIFT)
+#define UVM_SPAN_BLOCKS		(UVM_SPAN_SIZE >> UVM_BLOCK_SHIFT)
+
+/**
+ * struct uvm_dma_block - DMA addresses of the system pages a GPU maps in a block
+ * @addr: by page; DMA_MAPPING_ERROR for none. Protected by
+ *	&uvm_gpu_space.notifier_lock; the fault worker alone adds.
+ */
+struct uvm_dma_block {
+	dma_addr_t addr[UVM_BLOCK_PAGES];
+};
+
+/**
+ * struct uvm_span - a part of a GPU space under one interval notifier
+ * @mni: the notifier
+ * @gs: the GPU space
+ * @blocks: allocated when a system page is first mapped, freed at shutdown
+ */
+struct uvm_span {
+	struct mmu_interval_notifier mni;
+	struct uvm_gpu_space *gs;
+	struct uvm_dma_block *blocks[UVM_SPAN_BLOCKS];
+};
+
+struct uvm_mirror_request;
+struct uvm_mirror_request *uvm_mirror_request_alloc(void);
+void uvm_mirror_request_free(struct uvm_mirror_request *req);
+int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
+		     unsigned long addr, const u8 *access);
+void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
+int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
+			unsigned long npages, unsigned long *pfns);
+void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
+			 unsigned long npages, unsigned long *pfns);
+extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;
+
+/* ---- copies (copy.c) ---- */
+
+/**
+ * struct uvm_copy - one batch on a copy engine
+ * @gpu: whose engine
+ * @engine: its number
+ * @fence: NULL before uvm_copy_start()
+ * @nr: segments in @seg
+ * @max: room in @seg
+ * @seg: merged where both sides are contiguous
+ */
+struct uvm_copy {
+	struct uvm_gpu *gpu;
+	unsigned int engine;
+	struct dma_fence *fence;
+	unsigned int nr;
+	unsigned int max;
+	struct uvm_gpu_segment *seg;
+};
+
+void uvm_copy_init(struct uvm_copy *copy, struct uvm_gpu *gpu,
+		   struct uvm_gpu_segment *seg, unsigned int max);
+void uvm_copy_add(struct uvm_copy *copy, const struct uvm_gpu_segment *seg);
+int uvm_copy_start(struct uvm_copy *copy);
+int uvm_copy_finish(struct uvm_copy *copy);
+
+/* ---- migration (migrate.c) and residency (residency.c) ---- */
+
+int uvm_migrate_ioctl(struct uvm_ucmd *ucmd);
+int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd);
+int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
+		     unsigned long end);
+vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
+
+/* ---- faults (fault.c) ---- */
+
+struct uvm_fault_batch *uvm_fault_batch_alloc(void);
+void uvm_fault_batch_free(struct uvm_fault_batch *batch);
+void uvm_fault_worker(struct work_struct *work);
+
+/* Common check of a user's page range: aligned, not empty, no wrap. */
+int uvm_check_range(u64 base, u64 length);
+
+#endif /* _UVM_CORE_H */

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Device memory
+ *
+ * Owns which pages of a GPU's memory are in use. Memory is handed out in pages,
+ * kept in chunks of 2 MiB so that a whole block lands in one chunk where it can:
+ * contiguous device addresses make one copy segment and one GPU page.
+ *
+ * The lock is irq-safe: core mm frees device pages from any context. Nothing is
+ * allocated under it, and nothing else is taken under it.
+ *
+ * Invariants: a chunk is on @free iff no page of it is used, on @partial iff some
+ * but not all are; @used is the sum of all chunks'; the owner's module is pinned
+ * iff @used is not 0.
+ */
+#include "core.h"
+
+#include <linux/bitmap.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
+		    unsigned long npages)
+{
+	unsigned long i;
+
+	spin_lock_init(&mem->lock);
+	INIT_LIST_HEAD(&mem->free);
+	INIT_LIST_HEAD(&mem->partial);
+	mem->owner = owner;
+	mem->used = 0;
+	mem->nr_chunks = npages / UVM_BLOCK_PAGES;
+	mem->chunks = kvcalloc(mem->nr_chunks, sizeof(*mem->chunks), GFP_KERNEL);
+	if (!mem->chunks)
+		return -ENOMEM;
+	for (i = 0; i < mem->nr_chunks; i++)
+		list_add_tail(&mem->chunks[i].link, &mem->free);
+	return 0;
+}
+
+void uvm_devmem_fini(struct uvm_devmem *mem)
+{
+	WARN_ON(mem->used);
+	kvfree(mem->chunks);
+	mem->chunks = NULL;
+}
+
+/* Puts a chunk where its count of used pages says. */
+static void uvm_devmem_relink(struct uvm_devmem *mem,
+			      struct uvm_devmem_chunk *chunk)
+{
+	lockdep_assert_held(&mem->lock);
+	if (!chunk->nr_used)
+		list_move(&chunk->link, &mem->free);
+	else if (chunk->nr_used < UVM_BLOCK_PAGES)
+		list_move(&chunk->link, &mem->partial);
+	else
+		list_del_init(&chunk->link);
+}
+
+static unsigned int uvm_devmem_take(struct uvm_devmem *mem,
+				    struct uvm_devmem_chunk *chunk,
+				    unsigned long *index, unsigned int count)
+{
+	unsigned long base = (chunk - mem->chunks) * UVM_BLOCK_PAGES;
+	unsigned int nr = 0;
+	unsigned long bit;
+
+	lockdep_assert_held(&mem->lock);
+	for_each_clear_bit(bit, chunk->used, UVM_BLOCK_PAGES) {
+		if (nr == count)
+			break;
+		__set_bit(bit, chunk->used);
+		index[nr++] = base + bit;
+	}
+	chunk->nr_used += nr;
+	mem->used += nr;
+	uvm_devmem_relink(mem, chunk);
+	return nr;
+}
+
+/*
+ * A whole block wants a whole chunk; less fills chunks that are in use before it
+ * breaks a free one.
+ */
+static struct uvm_devmem_chunk *uvm_devmem_pick(struct uvm_devmem *mem,
+						unsigned int count)
+{
+	struct list_head *first = &mem->partial, *second = &mem->free;
+
+	lockdep_assert_held(&mem->lock);
+	if (count >= UVM_BLOCK_PAGES)
+		swap(first, second);
+	if (list_empty(first))
+		first = second;
+	return list_first_entry_or_null(first, struct uvm_devmem_chunk, link);
+}
+
+/**
+ * uvm_devmem_alloc() - take pages
+ * @mem: the memory
+ * @index: where to store the pages' numbers
+ * @count: how many are wanted
+ *
+ * Any context. Never waits, never evicts.
+ *
+ * Return: how many were taken, less than @count if no more are free.
+ */
+unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
+			      unsigned int count)
+{
+	struct uvm_devmem_chunk *chunk;
+	unsigned int nr = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	if (count && !mem->used && !try_module_get(mem->owner))
+		goto out;
+	while (nr < count) {
+		chunk = uvm_devmem_pick(mem, count - nr);
+		if (!chunk)
+			break;
+		nr += uvm_devmem_take(mem, chunk, index + nr, count - nr);
+	}
+	if (count && !mem->used)
+		module_put(mem->owner);
+out:
+	spin_unlock_irqrestore(&mem->lock, flags);
+	return nr;
+}
+
+/**
+ * uvm_devmem_free() - give a page back
+ * @mem: the memory
+ * @index: from uvm_devmem_alloc()
+ *
+ * Any context, interrupts included.
+ */
+void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index)
+{
+	struct uvm_devmem_chunk *chunk = &mem->chunks[index / UVM_BLOCK_PAGES];
+	unsigned long flags;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	if (!WARN_ON(!__test_and_clear_bit(index % UVM_BLOCK_PAGES,
+					   chunk->used))) {
+		chunk->nr_used--;
+		uvm_devmem_relink(mem, chunk);
+		if (!--mem->used)
+			module_put(mem->owner);
+	}
+	spin_unlock_irqrestore(&mem->lock, flags);
+}
+
+unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem)
+{
+	unsigned long flags, nr;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	nr = mem->nr_chunks * UVM_BLOCK_PAGES - mem->used;
+	spin_unlock_irqrestore(&mem->lock, flags);
+	return nr;
+}

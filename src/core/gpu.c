@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: GPU registry
+ *
+ * Owns the list of GPUs that backends registered, and their struct pages.
+ * uvm_gpus_lock protects the list and &uvm_gpu.dead; it is taken alone.
+ *
+ * A GPU lives until its backend unregisters it. Whoever uses one holds a
+ * reference of uvm_gpu_get(), which pins the backend's module too; each page in
+ * use does the same through &uvm_devmem.owner. So the backend's module can't be
+ * unloaded while anybody can reach the GPU, and uvm_gpu_unregister() called from
+ * its exit has nothing to wait for.
+ */
+#include "core.h"
+
+#include <linux/device.h>
+#include <linux/ioport.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#define UVM_COPY_TIMEOUT_MS	10000
+
+const char uvm_pgmap_owner[] = "uvm";
+
+static DEFINE_MUTEX(uvm_gpus_lock);
+static struct uvm_gpu *uvm_gpus[UVM_MAX_GPUS];
+static u32 uvm_next_gpu_id;
+
+/* By node: one more than the id of the GPU that it is, or 0. */
+static int uvm_node_gpu[MAX_NUMNODES];
+
+static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
+{
+	struct page *page = uvm_pgmap_arg_page(arg);
+	struct uvm_gpu *gpu = uvm_gpu_of_page(page);
+
+	uvm_devmem_free(&gpu->mem, page_to_pfn(page) - gpu->base_pfn);
+}
+
+static const struct dev_pagemap_ops uvm_pgmap_ops = {
+	.UVM_PGMAP_FREE = uvm_gpu_page_free,
+	.migrate_to_ram = uvm_migrate_to_ram,
+};
+
+/**
+ * uvm_gpu_of_page() - the GPU that a device page belongs to
+ * @page: for which uvm_page_is_ours() holds, and which the caller keeps from
+ *	being freed
+ *
+ * Return: the GPU, valid as long as the page is.
+ */
+struct uvm_gpu *uvm_gpu_of_page(struct page *page)
+{
+	return container_of(page_pgmap(page), struct uvm_gpu, pgmap);
+}
+
+/*
+ * Makes a device page ready for a migration: locked, with one reference. Its
+ * content is of a former life; the caller overwrites it before anyone looks.
+ */
+struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index)
+{
+	struct page *page = pfn_to_page(gpu->base_pfn + index);
+
+	uvm_zone_device_page_init(page, &gpu->pgmap);
+	return page;
+}
+
+static int uvm_gpu_add_private(struct uvm_gpu *gpu)
+{
+	struct resource *res;
+
+	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
+		return -EOPNOTSUPP;
+	res = request_free_mem_region(&iomem_resource, gpu->desc.memory_size,
+				      gpu->name);
+	if (IS_ERR(res))
+		return PTR_ERR(res);
+	gpu->pgmap.type = MEMORY_DEVICE_PRIVATE;
+	gpu->pgmap.range.start = res->start;
+	gpu->pgmap.range.end = res->end;
+	return 0;
+}
+
+static void uvm_gpu_del_private(struct uvm_gpu *gpu)
+{
+	if (gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
+		release_mem_region(gpu->pgmap.range.start,
+				   range_len(&gpu->pgmap.range));
+}
+
+static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
+{
+	const struct uvm_gpu_desc *desc = &gpu->desc;
+	void *addr;
+	int ret;
+
+	if (desc->memory_kind == UVM_MEMORY_PRIVATE) {
+		ret = uvm_gpu_add_private(gpu);
+		if (ret)
+			return ret;
+	} else {
+		gpu->pgmap.type = MEMORY_DEVICE_COHERENT;
+		gpu->pgmap.range.start = desc->memory_base;
+		gpu->pgmap.range.end = desc->memory_base + desc->memory_size - 1;
+	}
+	gpu->pgmap.nr_range = 1;
+	gpu->pgmap.ops = &uvm_pgmap_ops;
+	gpu->pgmap.owner = UVM_PGMAP_OWNER;
+	gpu->base_pfn = PHYS_PFN(gpu->pgmap.range.start);
+
+	ret = uvm_devmem_init(&gpu->mem, desc->owner,
+			      desc->memory_size >> PAGE_SHIFT);
+	if (ret)
+		goto err_region;
+	addr = memremap_pages(&gpu->pgmap, dev_to_node(desc->dev));
+	if (IS_ERR(addr)) {
+		ret = PTR_ERR(addr);
+		goto err_devmem;
+	}
+	return 0;
+
+err_devmem:
+	uvm_devmem_fini(&gpu->mem);
+err_region:
+	uvm_gpu_del_private(gpu);
+	return ret;
+}
+
+static void uvm_gpu_del_pages(struct uvm_gpu *gpu)
+{
+	memunmap_pages(&gpu->pgmap);
+	uvm_devmem_fini(&gpu->mem);
+	uvm_gpu_del_private(gpu);
+}
+
+static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
+{
+	bool coherent = desc->memory_kind == UVM_MEMORY_COHERENT;
+
+	if (!desc->ops || !desc->dev || !desc->name || !desc->copy_engines ||
+	    !(desc->page_sizes & PAGE_SIZE))
+		return false;
+	if (desc->memory_kind == UVM_MEMORY_NUMA)
+		return desc->numa_node >= 0 && desc->numa_node < MAX_NUMNODES;
+	if (!coherent && desc->memory_kind != UVM_MEMORY_PRIVATE)
+		return false;
+	return desc->memory_size &&
+	       IS_ALIGNED(desc->memory_size, UVM_BLOCK_SIZE) &&
+	       IS_ALIGNED(desc->memory_base, UVM_BLOCK_SIZE) &&
+	       !!desc->memory_base == coherent;
+}
+
+static int uvm_gpus_find(const u8 *uuid)
+{
+	int i;
+
+	lockdep_assert_held(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS; i++)
+		if (uvm_gpus[i] && !uvm_gpus[i]->dead &&
+		    !memcmp(uvm_gpus[i]->desc.uuid, uuid, UVM_UUID_LEN))
+			return i;
+	return -ENODEV;
+}
+
+static int uvm_gpus_add(struct uvm_gpu *gpu)
+{
+	int i, ret = -ENOSPC;
+
+	mutex_lock(&uvm_gpus_lock);
+	if (uvm_gpus_find(gpu->desc.uuid) >= 0 ||
+	    (uvm_gpu_is_numa(gpu) && uvm_node_gpu[gpu->desc.numa_node])) {
+		ret = -EEXIST;
+		goto out;
+	}
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		if (uvm_gpus[i])
+			continue;
+		gpu->id = uvm_next_gpu_id++;
+		uvm_gpus[i] = gpu;
+		if (uvm_gpu_is_numa(gpu))
+			WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node],
+				   gpu->id + 1);
+		ret = 0;
+		break;
+	}
+out:
+	mutex_unlock(&uvm_gpus_lock);
+	return ret;
+}
+
+static void uvm_gpu_last_put(struct kref *ref)
+{
+	struct uvm_gpu *gpu = container_of(ref, struct uvm_gpu, ref);
+
+	complete(&gpu->gone);
+}
+
+/**
+ * uvm_gpu_register() - make a GPU known
+ * @desc: what it is; copied, except for @desc->ops
+ *
+ * From here on the backend's ops may be called. Sleeps.
+ *
+ * Return: the GPU, or an ERR_PTR: -EINVAL for a bad description, -EEXIST for a
+ * uuid or node that is there already, -ENOSPC past the limit of GPUs, -EOPNOTSUPP for
+ * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, -ENOMEM, or what
+ * memremap_pages() says of the memory range.
+ */
+struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
+{
+	struct uvm_gpu *gpu;
+	int ret;
+
+	if (!uvm_gpu_desc_valid(desc))
+		return ERR_PTR(-EINVAL);
+	gpu = kzalloc(sizeof(*gpu), GFP_KERNEL);
+	if (!gpu)
+		return ERR_PTR(-ENOMEM);
+	gpu->desc = *desc;
+	strscpy(gpu->name, desc->name, sizeof(gpu->name));
+	gpu->desc.name = gpu->name;
+	if (!gpu->desc.copy_timeout_ms)
+		gpu->desc.copy_timeout_ms = UVM_COPY_TIMEOUT_MS;
+	kref_init(&gpu->ref);
+	init_completion(&gpu->gone);
+	xa_init(&gpu->spaces);
+	INIT_WORK(&gpu->fault_work, uvm_fault_worker);
+	gpu->fault_batch = uvm_fault_batch_alloc();
+	if (!gpu->fault_batch) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
+	if (!uvm_gpu_is_numa(gpu)) {
+		ret = uvm_gpu_add_pages(gpu);
+		if (ret)
+			goto err_batch;
+	}
+	ret = uvm_gpus_add(gpu);
+	if (ret)
+		goto err_pages;
+	return gpu;
+
+err_pages:
+	if (!uvm_gpu_is_numa(gpu))
+		uvm_gpu_del_pages(gpu);
+err_batch:
+	uvm_fault_batch_free(gpu->fault_batch);
+err_free:
+	kfree(gpu);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_GPL(uvm_gpu_register);
+
+/**
+ * uvm_gpu_unregister() - take a GPU away
+ * @gpu: from uvm_gpu_register()
+ *
+ * New users get ENODEV at once. Waits until the last VA space has unregistered
+ * it and the last page has left its memory; neither is there any more when the
+ * backend's module exits. No op is called after it returns. Sleeps.
+ */
+void uvm_gpu_unregister(struct uvm_gpu *gpu)
+{
+	int i;
+
+	mutex_lock(&uvm_gpus_lock);
+	gpu->dead = true;
+	mutex_unlock(&uvm_gpus_lock);
+
+	kref_put(&gpu->ref, uvm_gpu_last_put);
+	wait_for_completion(&gpu->gone);
+	cancel_work_sync(&gpu->fault_work);
+	if (!uvm_gpu_is_numa(gpu))
+		uvm_gpu_del_pages(gpu);
+
+	/* Lookups by page frame need it until its pages are gone. */
+	mutex_lock(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS; i++)
+		if (uvm_gpus[i] == gpu)
+			uvm_gpus[i] = NULL;
+	if (uvm_gpu_is_numa(gpu))
+		WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node], 0);
+	mutex_unlock(&uvm_gpus_lock);
+	xa_destroy(&gpu->spaces);
+	uvm_fault_batch_free(gpu->fault_batch);
+	kfree(gpu);
+}
+EXPORT_SYMBOL_GPL(uvm_gpu_unregister);
+
+/**
+ * uvm_gpu_priv() - the backend's own data
+ * @gpu: from uvm_gpu_register()
+ *
+ * Return: &uvm_gpu_desc.priv.
+ */
+void *uvm_gpu_priv(struct uvm_gpu *gpu)
+{
+	return gpu->desc.priv;
+}
+EXPORT_SYMBOL_GPL(uvm_gpu_priv);
+
+/**
+ * uvm_gpu_fault_pending() - there are faults to fetch
+ * @gpu: from uvm_gpu_register()
+ *
+ * Any context. May be called more often than needed; must be called after every
+ * entry that was written, or a stalled access may wait forever.
+ */
+void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
+{
+	queue_work(uvm_wq, &gpu->fault_work);
+}
+EXPORT_SYMBOL_GPL(uvm_gpu_fault_pending);
+
+/* A reference to the GPU @uuid that pins its backend, or NULL. */
+struct uvm_gpu *uvm_gpu_get(const u8 *uuid)
+{
+	struct uvm_gpu *gpu = NULL;
+	int i;
+
+	mutex_lock(&uvm_gpus_lock);
+	i = uvm_gpus_find(uuid);
+	if (i >= 0 && try_module_get(uvm_gpus[i]->desc.owner)) {
+		gpu = uvm_gpus[i];
+		kref_get(&gpu->ref);
+	}
+	mutex_unlock(&uvm_gpus_lock);
+	return gpu;
+}
+
+void uvm_gpu_put(struct uvm_gpu *gpu)
+{
+	struct module *owner = gpu->desc.owner;
+
+	kref_put(&gpu->ref, uvm_gpu_last_put);
+	module_put(owner);
+}
+
+static bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)
+{
+	return !uvm_gpu_is_numa(gpu) && pfn >= gpu->base_pfn &&
+	       pfn - gpu->base_pfn < gpu->desc.memory_size >> PAGE_SHIFT;
+}
+
+/*
+ * Which GPU's memory a page frame is in, or -1. For page frames of a snapshot:
+ * nothing keeps their pages, so struct page is no way to the GPU.
+ */
+int uvm_gpu_id_of_pfn(unsigned long pfn)
+{
+	int i, id = -1;
+
+	mutex_lock(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS && id < 0; i++)
+		if (uvm_gpus[i] && uvm_gpu_has_pfn(uvm_gpus[i], pfn))
+			id = uvm_gpus[i]->id;
+	mutex_unlock(&uvm_gpus_lock);
+	return id;
+}
+
+/* The GPU that is NUMA node @node, or -1. No lock: asked for every page. */
+int uvm_gpu_id_of_node(int node)
+{
+	return READ_ONCE(uvm_node_gpu[node]) - 1;
+}
+
+static void uvm_gpu_fill_one(struct uvm_gpu *gpu, struct uvm_gpu_info *info)
+{
+	const struct uvm_gpu_desc *desc = &gpu->desc;
+
+	memcpy(info->uuid, desc->uuid, UVM_UUID_LEN);
+	strscpy(info->name, gpu->name, sizeof(info->name));
+	info->id = gpu->id;
+	info->memory_kind = desc->memory_kind;
+	info->memory_size = desc->memory_size;
+	info->numa_node = NUMA_NO_NODE;
+	if (uvm_gpu_is_numa(gpu))
+		info->numa_node = desc->numa_node;
+	else
+		info->memory_free =
+			uvm_devmem_free_pages(&gpu->mem)
+			<< PAGE_SHIFT;
+	info->nearest_node = dev_to_node(desc->dev);
+	info->page_sizes = desc->page_sizes;
+	info->va_bits = desc->va_bits;
+	info->copy_engines = desc->copy_engines;
+}
+
+/* Describes up to @max GPUs. Returns how many there are. */
+unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max)
+{
+	unsigned int i, nr = 0;
+
+	mutex_lock(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		if (!uvm_gpus[i] || uvm_gpus[i]->dead)
+			continue;
+		if (nr < max)
+			uvm_gpu_fill_one(uvm_gpus[i], &info[nr]);
+		nr++;
+	}
+	mutex_unlock(&uvm_gpus_lock);
+	return nr;
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: /dev/uvm
+ *
+ * Owns the character device, the open files and the command table. The
+ * dispatcher does for every command what must never differ between two of them:
+ * it checks the size, copies the argument, refuses unknown flags and non-zero
+ * reserved members, checks the file's kind, its owner and the state of its mm, and
+ * copies the result back.
+ */
+#include "core.h"
+
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+struct workqueue_struct *uvm_wq;
+
+int uvm_check_range(u64 base, u64 length)
+{
+	u64 end;
+
+	if (!length || !PAGE_ALIGNED(base) || !PAGE_ALIGNED(length) ||
+	    check_add_overflow(base, length, &end) || end > TASK_SIZE)
+		return -EINVAL;
+	return 0;
+}
+
+static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
+{
+	struct uvm_info *cmd = ucmd->cmd;
+
+	cmd->out_version = UVM_VERSION;
+	cmd->out_page_size = PAGE_SIZE;
+	cmd->out_features = UVM_FEATURE_DEVICE_COHERENT;
+	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE))
+		cmd->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
+	if (IS_ENABLED(CONFIG_NUMA))
+		cmd->out_features |= UVM_FEATURE_NUMA_DESTINATION;
+	cmd->out_max_gpus = UVM_MAX_GPUS;
+	cmd->out_max_channels = UVM_MAX_CHANNELS;
+	cmd->out_max_submit = UVM_MAX_SUBMIT;
+	cmd->out_max_query = UVM_MAX_QUERY;
+	return 0;
+}
+
+/* Copies a structure to a caller that may know a shorter or a longer one. */
+static int uvm_copy_entry(void __user *dst, size_t usize, const void *src,
+			  size_t ksize)
+{
+	size_t size = min(usize, ksize);
+
+	if (copy_to_user(dst, src, size) ||
+	    clear_user(dst + size, usize - size))
+		return -EFAULT;
+	return 0;
+}
+
+static int uvm_enum_gpus_ioctl(struct uvm_ucmd *ucmd)
+{
+	struct uvm_enum_gpus *cmd = ucmd->cmd;
+	struct uvm_gpu_info *info;
+	unsigned int i, nr;
+	int ret = 0;
+
+	if (!cmd->entry_size || cmd->entry_size > SZ_4K)
+		return -EINVAL;
+	info = kcalloc(UVM_MAX_GPUS, sizeof(*info), GFP_KERNEL);
+	if (!info)
+		return -ENOMEM;
+	nr = uvm_gpu_fill_info(info, UVM_MAX_GPUS);
+	for (i = 0; i < min(nr, cmd->count); i++) {
+		u64 dst = cmd->gpus + (u64)i * cmd->entry_size;
+
+		ret = uvm_copy_entry(u64_to_user_ptr(dst), cmd->entry_size,
+				     &info[i], sizeof(*info));
+		if (ret)
+			break;
+	}
+	cmd->out_count = nr;
+	kfree(info);
+	return ret;
+}
+
+/* Which file a command is for. */
+enum uvm_want {
+	UVM_WANT_FRESH,		/* an open that is nothing yet */
+	UVM_WANT_NOT_MM,	/* anything but an mm file */
+	UVM_WANT_VA_SPACE,	/* a VA space of this process */
+	UVM_WANT_MM,		/* the same, whose mm is alive */
+};
+
+struct uvm_ioctl_op {
+	unsigned int size;
+	unsigned int min_size;
+	unsigned int reserved_at;	/* a __u32 that must be 0, or 0 */
+	enum uvm_want want;
+	bool partial;			/* results are copied back on errors too */
+	int (*execute)(struct uvm_ucmd *ucmd);
+};
+
+union uvm_ucmd_buffer {
+	struct uvm_info info;
+	struct uvm_init init;
+	struct uvm_mm_init mm_init;
+	struct uvm_enum_gpus enum_gpus;
+	struct uvm_register_gpu register_gpu;
+	struct uvm_unregister_gpu unregister_gpu;
+	struct uvm_channel_create channel_create;
+	struct uvm_channel_submit channel_submit;
+	struct uvm_channel_query channel_query;
+	struct uvm_channel_destroy channel_destroy;
+	struct uvm_wait wait;
+	struct uvm_migrate migrate;
+	struct uvm_query_residency query_residency;
+};
+
+/* _last is the last member of the first published version of the structure. */
+#define UVM_OP(_cmd, _fn, _struct, _last, _want, ...)			\
+	[_IOC_NR(_cmd) - UVM_CMD_BASE] = {				\
+		.size = sizeof(struct _struct) +			\
+			BUILD_BUG_ON_ZERO(sizeof(union uvm_ucmd_buffer) < \
+					  sizeof(struct _struct)),	\
+		.min_size = offsetofend(struct _struct, _last),		\
+		.want = _want,						\
+		.execute = _fn,						\
+		__VA_ARGS__						\
+	}
+
+#define UVM_RESERVED(_struct)						\
+	.reserved_at = offsetof(struct _struct, __reserved)
+
+static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
+	UVM_OP(UVM_INFO, uvm_info_ioctl, uvm_info, out_max_query,
+	       UVM_WANT_NOT_MM),
+	UVM_OP(UVM_INIT, uvm_init_ioctl, uvm_init, flags, UVM_WANT_FRESH),
+	UVM_OP(UVM_MM_INIT, uvm_mm_init_ioctl, uvm_mm_init, __reserved,
+	       UVM_WANT_FRESH, UVM_RESERVED(uvm_mm_init)),
+	UVM_OP(UVM_ENUM_GPUS, uvm_enum_gpus_ioctl, uvm_enum_gpus, __reserved,
+	       UVM_WANT_NOT_MM, UVM_RESERVED(uvm_enum_gpus)),
+	UVM_OP(UVM_REGISTER_GPU, uvm_register_gpu_ioctl, uvm_register_gpu,
+	       out_numa_node, UVM_WANT_MM),
+	UVM_OP(UVM_UNREGISTER_GPU, uvm_unregister_gpu_ioctl, uvm_unregister_gpu,
+	       uuid, UVM_WANT_VA_SPACE),
+	UVM_OP(UVM_CHANNEL_CREATE, uvm_channel_create_ioctl, uvm_channel_create,
+	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_channel_create)),
+	UVM_OP(UVM_CHANNEL_SUBMIT, uvm_channel_submit_ioctl, uvm_channel_submit,
+	       out_point, UVM_WANT_MM),
+	UVM_OP(UVM_CHANNEL_QUERY, uvm_channel_query_ioctl, uvm_channel_query,
+	       out_completed, UVM_WANT_VA_SPACE),
+	UVM_OP(UVM_CHANNEL_DESTROY, uvm_channel_destroy_ioctl,
+	       uvm_channel_destroy, __reserved, UVM_WANT_VA_SPACE,
+	       UVM_RESERVED(uvm_channel_destroy)),
+	UVM_OP(UVM_WAIT, uvm_wait_ioctl, uvm_wait, out_completed,
+	       UVM_WANT_VA_SPACE, UVM_RESERVED(uvm_wait), .partial = true),
+	UVM_OP(UVM_MIGRATE, uvm_migrate_ioctl, uvm_migrate, out_done,
+	       UVM_WANT_MM, .partial = true),
+	UVM_OP(UVM_QUERY_RESIDENCY, uvm_query_residency_ioctl,
+	       uvm_query_residency, pages, UVM_WANT_MM),
+};
+
+/*
+ * Takes what the command wants of the file. UVM_WANT_MM also retains the mm,
+ * so that it can't go before uvm_ucmd_put().
+ */
+static int uvm_ucmd_get(struct uvm_ucmd *ucmd, enum uvm_want want)
+{
+	enum uvm_file_kind kind = uvm_file_kind(ucmd->file);
+
+	if (want == UVM_WANT_FRESH)
+		return kind == UVM_FILE_FRESH ? 0 : -EBADFD;
+	if (want == UVM_WANT_NOT_MM)
+		return kind != UVM_FILE_MM ? 0 : -EBADFD;
+	if (kind != UVM_FILE_VA_SPACE)
+		return -EBADFD;
+	ucmd->vs = ucmd->file->vs;
+	if (ucmd->vs->mm != current->mm)
+		return -EPERM;
+	return want == UVM_WANT_MM ? uvm_mm_retain(ucmd->vs) : 0;
+}
+
+static void uvm_ucmd_put(struct uvm_ucmd *ucmd, enum uvm_want want)
+{
+	if (want == UVM_WANT_MM)
+		uvm_mm_release(ucmd->vs);
+}
+
+static bool uvm_cmd_has_reserved(const struct uvm_ioctl_op *op, const void *cmd)
+{
+	const u32 *flags = cmd + offsetof(struct uvm_init, flags);
+	const u32 *reserved = cmd + op->reserved_at;
+
+	return *flags || (op->reserved_at && *reserved);
+}
+
+static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
+			   unsigned long arg)
+{
+	struct uvm_ucmd ucmd = { .file = filp->private_data };
+	void __user *ubuffer = (void __user *)arg;
+	unsigned int nr = _IOC_NR(cmd) - UVM_CMD_BASE;
+	const struct uvm_ioctl_op *op;
+	union uvm_ucmd_buffer buf;
+	u32 size;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(uvm_ioctl_ops) ||
+	    cmd != _IO(UVM_TYPE, UVM_CMD_BASE + nr))
+		return -ENOTTY;
+	op = &uvm_ioctl_ops[nr];
+
+	if (get_user(size, (u32 __user *)ubuffer))
+		return -EFAULT;
+	if (size < op->min_size)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&buf, op->size, ubuffer, size);
+	if (ret)
+		return ret;
+	if (uvm_cmd_has_reserved(op, &buf))
+		return -EINVAL;
+
+	ucmd.cmd = &buf;
+	ret = uvm_ucmd_get(&ucmd, op->want);
+	if (ret)
+		return ret;
+	ret = op->execute(&ucmd);
+	uvm_ucmd_put(&ucmd, op->want);
+
+	if ((!ret || op->partial) &&
+	    copy_to_user(ubuffer, &buf, min(size, op->size)))
+		return -EFAULT;
+	return ret;
+}
+
+static int uvm_fops_open(struct inode *inode, struct file *filp)
+{
+	struct uvm_file *file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+
+	if (!file)
+		return -ENOMEM;
+	mutex_init(&file->lock);
+	filp->private_data = file;
+	return nonseekable_open(inode, filp);
+}
+
+static int uvm_fops_release(struct inode *inode, struct file *filp)
+{
+	struct uvm_file *file = filp->private_data;
+
+	switch (uvm_file_kind(file)) {
+	case UVM_FILE_VA_SPACE:
+		uvm_va_space_destroy(file->vs);
+		break;
+	case UVM_FILE_MM:
+		uvm_mm_file_release(file);
+		break;
+	case UVM_FILE_FRESH:
+		break;
+	}
+	mutex_destroy(&file->lock);
+	kfree(file);
+	return 0;
+}
+
+const struct file_operations uvm_fops = {
+	.owner = THIS_MODULE,
+	.open = uvm_fops_open,
+	.release = uvm_fops_release,
+	.unlocked_ioctl = uvm_fops_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice uvm_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "uvm",
+	.fops = &uvm_fops,
+	.mode = 0666,
+};
+
+static int __init uvm_module_init(void)
+{
+	int ret;
+
+	uvm_wq = alloc_workqueue("uvm", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!uvm_wq)
+		return -ENOMEM;
+	ret = misc_register(&uvm_misc);
+	if (ret)
+		destroy_workqueue(uvm_wq);
+	return ret;
+}
+
+static void __exit uvm_module_exit(void)
+{
+	misc_deregister(&uvm_misc);
+	destroy_workqueue(uvm_wq);
+}
+
+module_init(uvm_module_init);
+module_exit(uvm_module_exit);
+MODULE_DESCRIPTION("Unified virtual memory for any accelerator");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Mirroring the CPU's page tables
+ *
+ * Owns what a GPU has mapped of an address space: its page tables, through the
+ * backend, and the DMA addresses in them.
+ *
+ * The CPU page table is the truth. hmm_range_fault() reads it, an interval notifier
+ * says when it changed. A span of 1 GiB has a notifier of its own, so that a change
+ * far away costs nobody a retry. uvm_mirror_block() follows the one order that is
+ * right: take the sequence number, read the CPU page table, take the notifier lock,
+ * check the number, write GPU entries. The notifier takes the same lock, bumps the
+ * number and clears the entries; when it returns, no access through them is under
+ * way, and their DMA mappings are gone.
+ *
+ * The fault worker of the GPU is the only one who adds spans, DMA blocks and
+ * entries; the notifier only takes away.
+ */
+#include "core.h"
+
+#include <linux/dma-mapping.h>
+#include <linux/hmm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+/* How often a block is tried anew when the address space changes under it. */
+#define UVM_MIRROR_TRIES	64
+
+/* Around a page of another GPU that a fault wants, this much comes home. */
+#define UVM_HOME_WINDOW		SZ_64K
+
+/**
+ * struct uvm_mirror_request - room to map one block
+ * @pfns: what HMM says
+ * @dma: new DMA mappings by page; DMA_MAPPING_ERROR for none, or once the DMA
+ *	block has taken it
+ * @entries: what the GPU is told
+ * @nr: number of @entries
+ */
+struct uvm_mirror_request {
+	unsigned long pfns[UVM_BLOCK_PAGES];
+	dma_addr_t dma[UVM_BLOCK_PAGES];
+	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
+	unsigned int nr;
+};
+
+struct uvm_mirror_request *uvm_mirror_request_alloc(void)
+{
+	return kvmalloc(sizeof(struct uvm_mirror_request), GFP_KERNEL);
+}
+
+void uvm_mirror_request_free(struct uvm_mirror_request *req)
+{
+	kvfree(req);
+}
+
+static unsigned int uvm_span_block(unsigned long addr)
+{
+	return (addr & (UVM_SPAN_SIZE - 1)) >> UVM_BLOCK_SHIFT;
+}
+
+static void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *addr)
+{
+	if (*addr == DMA_MAPPING_ERROR)
+		return;
+	dma_unmap_page(gpu->desc.dev, *addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	*addr = DMA_MAPPING_ERROR;
+}
+
+/* Gives up the DMA mappings of [start, end), which no GPU entry uses any more. */
+static void uvm_span_dma_unmap(struct uvm_span *span, unsigned long start,
+			       unsigned long end)
+{
+	struct uvm_dma_block *block;
+	unsigned long addr;
+
+	for (addr = start; addr < end; addr += PAGE_SIZE) {
+		block = span->blocks[uvm_span_block(addr)];
+		if (!block) {
+			addr = ALIGN(addr + 1, UVM_BLOCK_SIZE) - PAGE_SIZE;
+			continue;
+		}
+		uvm_dma_unmap(span->gs->gpu,
+			      &block->addr[(addr >> PAGE_SHIFT) %
+					   UVM_BLOCK_PAGES]);
+	}
+}
+
+/*
+ * A large entry goes as a whole, so the TLB is told about whole blocks. Without a
+ * valid entry there is nothing that a TLB could hold.
+ */
+static void uvm_span_unmap(struct uvm_span *span, unsigned long start,
+			   unsigned long end)
+{
+	const struct uvm_gpu_ops *ops = span->gs->gpu->desc.ops;
+	struct uvm_gpu_as *as = span->gs->as;
+	unsigned long first = ALIGN_DOWN(start, UVM_BLOCK_SIZE);
+	unsigned long last = ALIGN(end, UVM_BLOCK_SIZE);
+
+	lockdep_assert_held(&span->gs->notifier_lock);
+	if (ops->unmap(as, start, end - start))
+		ops->tlb_invalidate(as, first, last - first);
+	uvm_span_dma_unmap(span, start, end);
+}
+
+static bool uvm_span_invalidate(struct mmu_interval_notifier *mni,
+				const struct mmu_notifier_range *range,
+				unsigned long cur_seq)
+{
+	struct uvm_span *span = container_of(mni, struct uvm_span, mni);
+	unsigned long start = max(range->start, mni->interval_tree.start);
+	unsigned long end = min(range->end - 1, mni->interval_tree.last) + 1;
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&span->gs->notifier_lock);
+	else if (!mutex_trylock(&span->gs->notifier_lock))
+		return false;
+	mmu_interval_set_seq(mni, cur_seq);
+	uvm_span_unmap(span, start, end);
+	mutex_unlock(&span->gs->notifier_lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops uvm_span_ops = {
+	.invalidate = uvm_span_invalidate,
+};
+
+/* Nobody relies on what a snapshot saw. */
+static bool uvm_snapshot_invalidate(struct mmu_interval_notifier *mni,
+				    const struct mmu_notifier_range *range,
+				    unsigned long cur_seq)
+{
+	mmu_interval_set_seq(mni, cur_seq);
+	return true;
+}
+
+const struct mmu_interval_notifier_ops uvm_snapshot_ops = {
+	.invalidate = uvm_snapshot_invalidate,
+};
+
+/* The span around @addr. Takes mmap_lock inside. */
+static struct uvm_span *uvm_span_get(struct uvm_gpu_space *gs, unsigned long addr)
+{
+	unsigned long index = addr >> UVM_SPAN_SHIFT;
+	struct uvm_span *span = xa_load(&gs->spans, index);
+	int ret;
+
+	if (span)
+		return span;
+	span = kvzalloc(sizeof(*span), GFP_KERNEL);
+	if (!span)
+		return ERR_PTR(-ENOMEM);
+	span->gs = gs;
+	ret = xa_reserve(&gs->spans, index, GFP_KERNEL);
+	if (ret)
+		goto err_free;
+	ret = mmu_interval_notifier_insert(&span->mni, gs->vs->mm,
+					   index << UVM_SPAN_SHIFT,
+					   UVM_SPAN_SIZE, &uvm_span_ops);
+	if (ret)
+		goto err_reserved;
+	xa_store(&gs->spans, index, span, GFP_KERNEL);
+	return span;
+
+err_reserved:
+	xa_release(&gs->spans, index);
+err_free:
+	kvfree(span);
+	return ERR_PTR(ret);
+}
+
+static void uvm_span_destroy(struct uvm_span *span, unsigned long start)
+{
+	unsigned int i;
+
+	mmu_interval_notifier_remove(&span->mni);
+	mutex_lock(&span->gs->notifier_lock);
+	uvm_span_unmap(span, start, start + UVM_SPAN_SIZE);
+	mutex_unlock(&span->gs->notifier_lock);
+	for (i = 0; i < UVM_SPAN_BLOCKS; i++)
+		kvfree(span->blocks[i]);
+	kvfree(span);
+}
+
+/**
+ * uvm_mirror_shutdown() - unmap everything, for good
+ * @gs: GPU space that the fault worker doesn't use any more
+ *
+ * Sleeps; waits for invalidations under way, so no lock of theirs may be held.
+ */
+void uvm_mirror_shutdown(struct uvm_gpu_space *gs)
+{
+	struct uvm_span *span;
+	unsigned long index;
+
+	xa_for_each(&gs->spans, index, span) {
+		xa_erase(&gs->spans, index);
+		uvm_span_destroy(span, index << UVM_SPAN_SHIFT);
+	}
+	xa_destroy(&gs->spans);
+}
+
+static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
+					       unsigned long addr)
+{
+	struct uvm_dma_block **slot = &span->blocks[uvm_span_block(addr)];
+	struct uvm_dma_block *block = *slot;
+
+	if (block)
+		return block;
+	block = kvmalloc(sizeof(*block), GFP_KERNEL);
+	if (!block)
+		return NULL;
+	memset(block->addr, 0xff, sizeof(block->addr));
+	static_assert(DMA_MAPPING_ERROR == (dma_addr_t)~0ULL);
+	mutex_lock(&span->gs->notifier_lock);
+	*slot = block;
+	mutex_unlock(&span->gs->notifier_lock);
+	return block;
+}
+
+static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
+{
+	return uvm_page_is_ours(page) && uvm_gpu_of_page(page) == gpu;
+}
+
+/*
+ * A page in another GPU's memory that the fault wants: bring it home, and look
+ * again. Returns true if there was one.
+ */
+static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
+				  const unsigned long *pfns, unsigned long base,
+				  const u8 *access)
+{
+	struct vm_area_struct *vma;
+	unsigned long addr, start;
+	bool found = false;
+	struct page *page;
+	unsigned int i;
+
+	lockdep_assert_held(&gs->vs->mm->mmap_lock);
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		if (!access[i] || !(pfns[i] & HMM_PFN_VALID))
+			continue;
+		page = hmm_pfn_to_page(pfns[i]);
+		if (!uvm_page_is_ours(page) || uvm_mirror_own_page(gs->gpu, page))
+			continue;
+		found = true;
+		addr = base + i * PAGE_SIZE;
+		vma = vma_lookup(gs->vs->mm, addr);
+		if (!vma)
+			continue;
+		start = ALIGN_DOWN(addr, UVM_HOME_WINDOW);
+		uvm_migrate_home(vma, max(start, vma->vm_start),
+				 min(start + UVM_HOME_WINDOW, vma->vm_end));
+		/* The rest of the window came along. */
+		i = (start + UVM_HOME_WINDOW - base) / PAGE_SIZE - 1;
+	}
+	return found;
+}
+
+/* Reads the CPU's page table; what the fault wants is made present. */
+static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
+			   struct uvm_mirror_request *req, unsigned long base,
+			   const u8 *access, unsigned long seq)
+{
+	struct mm_struct *mm = gs->vs->mm;
+	struct hmm_range range = {
+		.notifier = &span->mni,
+		.notifier_seq = seq,
+		.start = base,
+		.end = base + UVM_BLOCK_SIZE,
+		.hmm_pfns = req->pfns,
+		.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		.dev_private_owner = UVM_PGMAP_OWNER,
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		req->pfns[i] = access[i] ? HMM_PFN_REQ_FAULT : 0;
+		if (access[i] > UVM_ACCESS_READ)
+			req->pfns[i] |= HMM_PFN_REQ_WRITE;
+	}
+	mmap_read_lock(mm);
+	ret = hmm_range_fault(&range);
+	if (!ret && uvm_mirror_bring_home(gs, req->pfns, base, access))
+		ret = -EBUSY;
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
+ * DMA-maps the system pages that have no mapping yet. An existing one is for the
+ * same page: had the page changed, the notifier would have taken it.
+ */
+static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
+			      struct uvm_mirror_request *req, unsigned long base,
+			      const u8 *access)
+{
+	struct device *dev = gs->gpu->desc.dev;
+	struct uvm_dma_block *block = NULL;
+	struct page *page;
+	unsigned int i;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		if (!(req->pfns[i] & HMM_PFN_VALID))
+			continue;
+		page = hmm_pfn_to_page(req->pfns[i]);
+		if (uvm_page_is_ours(page))
+			continue;
+		if (!block)
+			block = uvm_dma_block_get(span, base);
+		if (!block)
+			return -ENOMEM;
+		if (READ_ONCE(block->addr[i]) != DMA_MAPPING_ERROR)
+			continue;
+		req->dma[i] = dma_map_page(dev, page, 0, PAGE_SIZE,
+					   DMA_BIDIRECTIONAL);
+		if (!dma_mapping_error(dev, req->dma[i]))
+			continue;
+		req->dma[i] = DMA_MAPPING_ERROR;
+		if (access[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * The address of a page for the GPU; false if it has none. A page that the GPU may
+ * write is made dirty here, under the lock and the sequence number that prove it to
+ * be mapped: the CPU's entry won't say so, and reclaim drops clean pages.
+ */
+static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *block,
+			     struct uvm_mirror_request *req, unsigned int i,
+			     struct uvm_gpu_entry *entry)
+{
+	bool write = req->pfns[i] & HMM_PFN_WRITE;
+	struct page *page = hmm_pfn_to_page(req->pfns[i]);
+
+	entry->shift = PAGE_SHIFT;
+	entry->flags = write ? UVM_ENTRY_WRITE : 0;
+	if (uvm_page_is_ours(page)) {
+		if (!uvm_mirror_own_page(gs->gpu, page))
+			return false;
+		entry->aperture = UVM_APERTURE_DEVICE;
+		entry->addr = uvm_gpu_page_addr(gs->gpu, page);
+		if (write)
+			entry->flags |= UVM_ENTRY_ATOMIC;
+		return true;
+	}
+	if (block->addr[i] == DMA_MAPPING_ERROR)
+		swap(block->addr[i], req->dma[i]);
+	if (block->addr[i] == DMA_MAPPING_ERROR)
+		return false;
+	entry->aperture = UVM_APERTURE_SYSTEM;
+	entry->addr = block->addr[i];
+	if (write)
+		folio_mark_dirty(page_folio(page));
+	return true;
+}
+
+/* A block that is one piece of device memory takes one large entry. */
+static void uvm_mirror_merge(const struct uvm_gpu *gpu,
+			     struct uvm_mirror_request *req)
+{
+	struct uvm_gpu_entry *first = &req->entries[0];
+	unsigned int i;
+
+	if (req->nr != UVM_BLOCK_PAGES ||
+	    !(gpu->desc.page_sizes & UVM_BLOCK_SIZE) ||
+	    first->aperture != UVM_APERTURE_DEVICE ||
+	    !IS_ALIGNED(first->addr, UVM_BLOCK_SIZE))
+		return;
+	for (i = 1; i < req->nr; i++)
+		if (req->entries[i].aperture != first->aperture ||
+		    req->entries[i].flags != first->flags ||
+		    req->entries[i].addr != first->addr + i * PAGE_SIZE)
+			return;
+	first->shift = UVM_BLOCK_SHIFT;
+	req->nr = 1;
+}
+
+static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
+			     struct uvm_mirror_request *req, unsigned long base)
+{
+	struct uvm_dma_block *block = span->blocks[uvm_span_block(base)];
+	unsigned int i;
+
+	lockdep_assert_held(&gs->notifier_lock);
+	req->nr = 0;
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		struct uvm_gpu_entry *entry = &req->entries[req->nr];
+
+		if (!(req->pfns[i] & HMM_PFN_VALID))
+			continue;
+		entry->va = base + i * PAGE_SIZE;
+		if (uvm_mirror_entry(gs, block, req, i, entry))
+			req->nr++;
+	}
+	uvm_mirror_merge(gs->gpu, req);
+	gs->gpu->desc.ops->map(gs->as, req->entries, req->nr);
+}
+
+static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
+			  struct uvm_mirror_request *req, unsigned long base,
+			  const u8 *access)
+{
+	unsigned long seq = mmu_interval_read_begin(&span->mni);
+	unsigned int i;
+	int ret;
+
+	ret = uvm_mirror_read(gs, span, req, base, access, seq);
+	if (ret)
+		return ret;
+	memset(req->dma, 0xff, sizeof(req->dma));
+	ret = uvm_mirror_dma_map(gs, span, req, base, access);
+	if (ret)
+		goto out;
+	mutex_lock(&gs->notifier_lock);
+	if (mmu_interval_read_retry(&span->mni, seq))
+		ret = -EBUSY;
+	else
+		uvm_mirror_write(gs, span, req, base);
+	mutex_unlock(&gs->notifier_lock);
+out:
+	for (i = 0; i < UVM_BLOCK_PAGES; i++)
+		uvm_dma_unmap(gs->gpu, &req->dma[i]);
+	return ret;
+}
+
+/**
+ * uvm_mirror_block() - map a block for the GPU
+ * @gs: GPU space, whose mm the caller retains
+ * @req: room
+ * @base: address of the block
+ * @access: by page, enum uvm_access of what must become possible, or 0. What else
+ *	is present in the block is mapped along.
+ *
+ * Fault worker of the GPU only. Takes mmap_lock.
+ *
+ * Return: 0; -EFAULT if one of the accesses is not allowed or has no memory
+ * behind it; -ENOMEM; -EBUSY if the block kept changing.
+ */
+int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
+		     unsigned long base, const u8 *access)
+{
+	struct uvm_span *span;
+	int tries, ret;
+
+	if (base >= gs->vs->mm->task_size)
+		return -EFAULT;
+	span = uvm_span_get(gs, base);
+	if (IS_ERR(span))
+		return PTR_ERR(span);
+	ret = gs->gpu->desc.ops->map_prepare(gs->as, base, UVM_BLOCK_SIZE);
+	if (ret)
+		return ret;
+	for (tries = 0; tries < UVM_MIRROR_TRIES; tries++) {
+		ret = uvm_mirror_try(gs, span, req, base, access);
+		if (ret != -EBUSY)
+			break;
+		cond_resched();
+	}
+	return ret;
+}
+
+static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
+			   unsigned long npages, unsigned long *pfns,
+			   unsigned long flags)
+{
+	struct hmm_range range = {
+		.notifier = &vs->snapshot,
+		.notifier_seq = mmu_interval_read_begin(&vs->snapshot),
+		.start = start,
+		.end = start + npages * PAGE_SIZE,
+		.hmm_pfns = pfns,
+		.default_flags = flags,
+		.dev_private_owner = UVM_PGMAP_OWNER,
+	};
+
+	lockdep_assert_held(&vs->mm->mmap_lock);
+	memset(pfns, 0, npages * sizeof(*pfns));
+	return hmm_range_fault(&range);
+}
+
+/**
+ * uvm_mirror_snapshot() - look at the CPU's page table
+ * @vs: VA space whose mm is retained and whose mmap_lock is held for reading
+ * @start: first address
+ * @npages: number of pages
+ * @pfns: HMM entries to fill
+ *
+ * Populates nothing and promises nothing: by the time it returns, pages may have
+ * been moved or freed, so the caller must not touch them. Page frames tell enough.
+ *
+ * Return: 0 or -EBUSY.
+ */
+int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
+			unsigned long npages, unsigned long *pfns)
+{
+	return uvm_mirror_look(vs, start, npages, pfns, 0);
+}
+
+/**
+ * uvm_mirror_populate() - make pages present in the CPU's page table
+ * @vs: VA space whose mm is retained and whose mmap_lock is held for reading
+ * @start: first address
+ * @npages: number of pages
+ * @pfns: room for HMM entries
+ *
+ * Waits for pages, so the caller has none locked. Stops at the first page that
+ * can't be had; that is no error here.
+ */
+void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
+			 unsigned long npages, unsigned long *pfns)
+{
+	uvm_mirror_look(vs, start, npages, pfns, HMM_PFN_REQ_FAULT);
+}

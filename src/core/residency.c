@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Residency
+ *
+ * Owns nothing: the CPU's page table is the only truth about where a page of
+ * ordinary memory is, and this reads it out. What a snapshot names may be gone by
+ * the time it is looked at, so it is judged by page frame number; struct page is
+ * touched only where the memory map can't go away.
+ */
+#include "core.h"
+#include "residency.h"
+
+#include <linux/hmm.h>
+#include <linux/memory_hotplug.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#define UVM_QUERY_BATCH		512
+
+static void uvm_residency_system(struct page *page, struct uvm_residency *res)
+{
+	int gpu;
+
+	res->node = page_to_nid(page);
+	res->anon = PageAnon(page);
+	gpu = uvm_gpu_id_of_node(res->node);
+	res->where = gpu < 0 ? UVM_WHERE_CPU : UVM_WHERE_GPU;
+	res->id = gpu < 0 ? res->node : gpu;
+}
+
+/**
+ * uvm_residency_of() - read one entry of a snapshot
+ * @hmm_pfn: from uvm_mirror_snapshot()
+ * @res: the answer
+ *
+ * May sleep.
+ */
+void uvm_residency_of(unsigned long hmm_pfn, struct uvm_residency *res)
+{
+	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
+	struct page *page;
+	int gpu;
+
+	*res = (struct uvm_residency){ .node = NUMA_NO_NODE };
+	if (!(hmm_pfn & HMM_PFN_VALID))
+		return;
+	gpu = uvm_gpu_id_of_pfn(pfn);
+	if (gpu >= 0) {
+		res->where = UVM_WHERE_GPU;
+		res->id = gpu;
+		return;
+	}
+	page = pfn_to_online_page(pfn);
+	if (page)
+		uvm_residency_system(page, res);
+	else
+		res->where = UVM_WHERE_OTHER_DEVICE;
+}
+
+static void uvm_page_state_of(unsigned long hmm_pfn, struct uvm_page_state *state)
+{
+	struct uvm_residency res;
+
+	uvm_residency_of(hmm_pfn, &res);
+	state->where = res.where;
+	state->id = res.id;
+	state->prot = 0;
+	if (hmm_pfn & HMM_PFN_VALID)
+		state->prot |= UVM_PAGE_READ;
+	if (hmm_pfn & HMM_PFN_WRITE)
+		state->prot |= UVM_PAGE_WRITE;
+}
+
+/**
+ * struct uvm_query - room for one batch
+ * @pfns: the snapshot
+ * @states: the answer
+ */
+struct uvm_query {
+	unsigned long pfns[UVM_QUERY_BATCH];
+	struct uvm_page_state states[UVM_QUERY_BATCH];
+};
+
+static int uvm_query_batch(struct uvm_va_space *vs, struct uvm_query *query,
+			   unsigned long addr, unsigned int nr, u64 out)
+{
+	unsigned int i;
+	int ret;
+
+	if (mmap_read_lock_killable(vs->mm))
+		return -EINTR;
+	ret = uvm_mirror_snapshot(vs, addr, nr, query->pfns);
+	mmap_read_unlock(vs->mm);
+	if (ret)
+		return ret;
+	for (i = 0; i < nr; i++)
+		uvm_page_state_of(query->pfns[i], &query->states[i]);
+	if (copy_to_user(u64_to_user_ptr(out), query->states,
+			 nr * sizeof(query->states[0])))
+		return -EFAULT;
+	cond_resched();
+	return 0;
+}
+
+/**
+ * uvm_query_residency_ioctl() - UVM_QUERY_RESIDENCY
+ * @ucmd: on a VA space whose mm is retained
+ *
+ * Return: 0, -EINVAL, -EFAULT, -EBUSY, -EINTR, -ENOMEM.
+ */
+int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd)
+{
+	struct uvm_query_residency *cmd = ucmd->cmd;
+	unsigned long done, npages, nr;
+	struct uvm_query *query;
+	int ret;
+
+	ret = uvm_check_range(cmd->base, cmd->length);
+	if (ret)
+		return ret;
+	npages = cmd->length >> PAGE_SHIFT;
+	if (npages > UVM_MAX_QUERY)
+		return -EINVAL;
+	query = kvmalloc(sizeof(*query), GFP_KERNEL);
+	if (!query)
+		return -ENOMEM;
+	for (done = 0; !ret && done < npages; done += nr) {
+		nr = min_t(unsigned long, npages - done, UVM_QUERY_BATCH);
+		ret = uvm_query_batch(ucmd->vs, query,
+				      cmd->base + done * PAGE_SIZE, nr,
+				      cmd->pages +
+				      done * sizeof(query->states[0]));
+	}
+	kvfree(query);
+	return ret;
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * DOC: Memory port
+ *
+ * Owns the TLB of each channel, and makes the compute engine's accesses: look up
+ * or walk, resolve, touch at most one page, all under &sim_tlb.lock. So whoever
+ * has taken the lock once after a change knows that no older access is under way:
+ * sim_tlb_invalidate() does so for translations, sim_channel_leave() for the
+ * channel's state. Both wait for one access at most, and for nothing else.
+ *
+ * Invariants: the TLB caches valid leaves only, never a miss. A cached leaf
+ * serves an access if it grants it, without a look at the tables, however old it
+ * is; if it doesn't grant it, or a store would have to set dirty, the tables are
+ * walked. So more rights need no invalidate, and fewer do.
+ *
+ * An atomic on system memory is one only if the leaf says so. Otherwise it is a
+ * load and a store, and the bus is free in between. An invalidate in between
+ * makes it start anew, so that the store isn't an old access under way.
+ */
+
+#include <linux/delay.h>
+#include <linux/sched.h>
+#include <linux/string.h>
+
+#include "sim.h"
+
+/* How long a system memory atomic leaves the bus to others. */
+#define SIM_ATOMIC_WINDOW_US	1
+
+static unsigned int leaf_shift(u64 pte)
+{
+	return pte & UVM_SIM_PTE_HUGE ? UVM_SIM_HUGE_SHIFT : UVM_SIM_PAGE_SHIFT;
+}
+
+static struct sim_tlb_entry *tlb_slot(struct sim_tlb *tlb, u64 va,
+				      unsigned int shift)
+{
+	return &tlb->entries[(va >> shift) % UVM_SIM_TLB_ENTRIES];
+}
+
+static u64 tlb_find(struct sim_tlb *tlb, u64 va, unsigned int shift)
+{
+	const struct sim_tlb_entry *entry = tlb_slot(tlb, va, shift);
+
+	if (entry->pte && leaf_shift(entry->pte) == shift &&
+	    entry->page == va >> shift)
+		return entry->pte;
+	return 0;
+}
+
+static void tlb_fill(struct sim_tlb *tlb, u64 va, u64 pte)
+{
+	struct sim_tlb_entry *entry = tlb_slot(tlb, va, leaf_shift(pte));
+
+	entry->page = va >> leaf_shift(pte);
+	entry->pte = pte;
+}
+
+static bool serves(u64 pte, u32 access)
+{
+	u64 need = UVM_SIM_PTE_VALID;
+
+	if (access != UVM_ACCESS_READ)
+		need |= UVM_SIM_PTE_WRITE | UVM_SIM_PTE_DIRTY;
+	if (access == UVM_ACCESS_ATOMIC && pte & UVM_SIM_PTE_SYSTEM)
+		need |= UVM_SIM_PTE_ATOMIC;
+	return (pte & need) == need;
+}
+
+static u64 translate(struct sim_channel *ch, u64 va, u32 access)
+{
+	struct sim_tlb *tlb = &ch->tlb;
+	u64 pte;
+
+	lockdep_assert_held(&tlb->lock);
+	pte = tlb_find(tlb, va, UVM_SIM_PAGE_SHIFT);
+	if (!serves(pte, access))
+		pte = tlb_find(tlb, va, UVM_SIM_HUGE_SHIFT);
+	if (serves(pte, access)) {
+		tlb->hits++;
+		return pte;
+	}
+	tlb->misses++;
+	pte = sim_walk(ch->as, va, access != UVM_ACCESS_READ);
+	if (pte)
+		tlb_fill(tlb, va, pte);
+	return pte;
+}
+
+/*
+ * Begin an access: the CPU address of @va, and its leaf in @pte. Or an ERR_PTR,
+ * with the port's error members set.
+ */
+static void *access_begin(struct sim_channel *ch, u64 va, u32 len, u32 access,
+			  u64 *pte)
+{
+	u64 offset;
+	void *p;
+
+	lockdep_assert_held(&ch->tlb.lock);
+	if (ch->state != SIM_CHANNEL_RUNNING)
+		return ERR_PTR(-ECANCELED);
+	ch->port.address = va;
+	ch->port.access = access;
+	*pte = translate(ch, va, access);
+	if (!*pte)
+		return ERR_PTR(-EAGAIN);
+	offset = va & ((1ULL << leaf_shift(*pte)) - 1);
+	p = sim_memory_at(ch->gpu, (*pte & UVM_SIM_PTE_ADDR) + offset, &len,
+			  *pte & UVM_SIM_PTE_SYSTEM,
+			  access != UVM_ACCESS_READ);
+	return p ? p : ERR_PTR(-EFAULT);
+}
+
+static bool is_word(u64 va, u32 len)
+{
+	return len == sizeof(u64) && IS_ALIGNED(va, sizeof(u64));
+}
+
+static struct sim_channel *to_channel(struct sim_port *port)
+{
+	return container_of(port, struct sim_channel, port);
+}
+
+static int port_read(struct sim_port *port, u64 va, void *buf, u32 len)
+{
+	struct sim_channel *ch = to_channel(port);
+	int ret = 0;
+	void *p;
+	u64 pte;
+
+	spin_lock(&ch->tlb.lock);
+	p = access_begin(ch, va, len, UVM_ACCESS_READ, &pte);
+	if (IS_ERR(p))
+		ret = PTR_ERR(p);
+	else if (is_word(va, len))
+		*(u64 *)buf = READ_ONCE(*(u64 *)p);
+	else
+		memcpy(buf, p, len);
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+static int port_write(struct sim_port *port, u64 va, const void *buf, u32 len)
+{
+	struct sim_channel *ch = to_channel(port);
+	int ret = 0;
+	void *p;
+	u64 pte;
+
+	spin_lock(&ch->tlb.lock);
+	p = access_begin(ch, va, len, UVM_ACCESS_WRITE, &pte);
+	if (IS_ERR(p))
+		ret = PTR_ERR(p);
+	else if (is_word(va, len))
+		WRITE_ONCE(*(u64 *)p, *(const u64 *)buf);
+	else
+		memcpy(p, buf, len);
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+/* A store that can't lose anybody else's: an atomic OR of nothing. */
+static int port_touch(struct sim_port *port, u64 va)
+{
+	struct sim_channel *ch = to_channel(port);
+	int ret = 0;
+	void *p;
+	u64 pte;
+
+	spin_lock(&ch->tlb.lock);
+	p = access_begin(ch, va, 1, UVM_ACCESS_WRITE, &pte);
+	if (IS_ERR(p))
+		ret = PTR_ERR(p);
+	else
+		atomic_or(0, PTR_ALIGN_DOWN((atomic_t *)p, sizeof(atomic_t)));
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+/* Add in one transaction, or else return 1 and the old value in @old. */
+static int add_or_load(struct sim_channel *ch, u64 va, u64 value, u64 *old)
+{
+	int ret = 0;
+	void *p;
+	u64 pte;
+
+	spin_lock(&ch->tlb.lock);
+	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
+	if (IS_ERR(p)) {
+		ret = PTR_ERR(p);
+	} else if (pte & UVM_SIM_PTE_SYSTEM && !(pte & UVM_SIM_PTE_ATOMIC)) {
+		*old = READ_ONCE(*(u64 *)p);
+		ch->tlb.split = va;
+		ch->tlb.split_valid = true;
+		ret = 1;
+	} else {
+		atomic64_add(value, (atomic64_t *)p);
+	}
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+/* The second half; returns 1 if the first one must be repeated. */
+static int store_sum(struct sim_channel *ch, u64 va, u64 sum)
+{
+	int ret = 0;
+	void *p;
+	u64 pte;
+
+	spin_lock(&ch->tlb.lock);
+	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
+	if (IS_ERR(p))
+		ret = PTR_ERR(p);
+	else if (!ch->tlb.split_valid)
+		ret = 1;
+	else
+		WRITE_ONCE(*(u64 *)p, sum);
+	ch->tlb.split_valid = false;
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+static int port_add(struct sim_port *port, u64 va, u64 value)
+{
+	struct sim_channel *ch = to_channel(port);
+	u64 old;
+	int ret;
+
+	do {
+		ret = add_or_load(ch, va, value, &old);
+		if (ret <= 0)
+			return ret;
+		udelay(SIM_ATOMIC_WINDOW_US);
+		cond_resched();
+		ret = store_sum(ch, va, old + value);
+	} while (ret > 0);
+	return ret;
+}
+
+static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)
+{
+	struct sim_tlb_entry *entry;
+	unsigned int i, shift;
+	u64 first;
+
+	spin_lock(&tlb->lock);
+	/* A huge leaf is cleared whole, however little of it is named. */
+	if (tlb->split >= ALIGN_DOWN(start, SIM_HUGE_SIZE) &&
+	    tlb->split <= (last | (SIM_HUGE_SIZE - 1)))
+		tlb->split_valid = false;
+	for (i = 0; i < UVM_SIM_TLB_ENTRIES; i++) {
+		entry = &tlb->entries[i];
+		if (!entry->pte)
+			continue;
+		shift = leaf_shift(entry->pte);
+		first = entry->page << shift;
+		if (first <= last && first + (1ULL << shift) > start)
+			entry->pte = 0;
+	}
+	spin_unlock(&tlb->lock);
+}
+
+void sim_tlb_invalidate(struct uvm_gpu_as *base, u64 start, u64 length)
+{
+	struct sim_as *as = to_sim_as(base);
+	struct sim_channel *ch;
+
+	if (!length)
+		return;
+	sim_count(as->gpu, SIM_STAT_TLB_INVALIDATES, 1);
+	spin_lock(&as->channels_lock);
+	list_for_each_entry(ch, &as->channels, as_node)
+		tlb_drop(&ch->tlb, start, start + length - 1);
+	spin_unlock(&as->channels_lock);
+}
+
+/**
+ * sim_port_init() - make the memory port of a channel
+ * @ch: zeroed; its address space and GPU are set
+ */
+void sim_port_init(struct sim_channel *ch)
+{
+	spin_lock_init(&ch->tlb.lock);
+	ch->port.read = port_read;
+	ch->port.write = port_write;
+	ch->port.touch = port_touch;
+	ch->port.add = port_add;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _UVMCTL_H
+#define _UVMCTL_H
+
+#include <libuvm/uvm.h>
+
+#define MIB	(1024.0 * 1024.0)
+
+/* Exit statuses; a subcommand returns one. */
+#define EXIT_OK		0
+#define EXIT_FAILED	1
+#define EXIT_USAGE	2
+
+int cmd_info(int argc, char **argv);
+int cmd_gpus(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
+
+/* Says on stderr what went wrong in @cmd, and what to do next. */
+void complain(const char *what, unsigned int cmd, int err);
+
+#endif /* _UVMCTL_H */

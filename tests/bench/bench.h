@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _UVM_BENCH_H
+#define _UVM_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HUGE_SIZE	((size_t)2 << 20)
+
+enum page_mode { MODE_4K, MODE_THP, NR_MODES };
+
+/*
+ * Buffers: anonymous memory full of a pattern that only @seed tells.
+ */
+struct buffer {
+	uint8_t *base;
+	size_t length;
+	uint64_t seed;
+};
+
+/* 2 MiB aligned, populated. */
+int buffer_alloc(struct buffer *buf, enum page_mode mode, size_t length);
+void buffer_free(struct buffer *buf);
+/* Reads one byte of every page; that is what faults pages back. */
+void buffer_touch(const struct buffer *buf);
+/* 0, or -1 after telling which byte of whose is wrong. */
+int buffer_verify(const struct buffer *buf, const char *whose);
+int pattern_verify(const void *data, size_t length, uint64_t seed,
+		   const char *whose);
+/* Bytes of it that are on transparent huge pages. */
+size_t buffer_huge_bytes(const struct buffer *buf);
+
+size_t page_size(void);
+double seconds_now(void);
+
+/*
+ * Movers: whoever moves pages to a device's memory and back. A call returns the
+ * seconds that the moving took, or a negative value after saying why it failed.
+ * Checks are outside of that time.
+ */
+struct mover {
+	const char *name;
+	/* 1 ready, 0 not there (said why), -1 failed (said why). */
+	int (*open)(const char *arg, size_t *length);
+	/* Around each sample; may be NULL. 0, or -1 after saying why. */
+	int (*begin)(void);
+	void (*end)(void);
+	double (*to_device)(const struct buffer *buf);
+	double (*to_system)(const struct buffer *buf);
+	/* Does a CPU access bring the pages back? */
+	bool (*faults_back)(void);
+	/* 0 if the buffer is in system memory, as it must be after the touch. */
+	int (*check_home)(const struct buffer *buf);
+	void (*close)(void);
+};
+
+extern const struct mover uvm_mover;
+extern const struct mover dmirror_mover;
+
+/* move_pages(2) between two nodes; as the calls above. */
+int move_pages_open(void);
+double move_pages_run(const struct buffer *buf, enum page_mode mode);
+
+#endif /* _UVM_BENCH_H */

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Fault batches: sorting, runs, and the access that a page's faults add up to.
+ * What fault.c calls elsewhere is recorded here instead, to see who is blamed.
+ */
+#include "fault.c"
+
+#include <kunit/test.h>
+
+static int stub_result;
+static unsigned int stub_calls;
+static u8 stub_bad_page;
+
+struct uvm_mirror_request *uvm_mirror_request_alloc(void)
+{
+	return kzalloc(1, GFP_KERNEL);
+}
+
+void uvm_mirror_request_free(struct uvm_mirror_request *req)
+{
+	kfree(req);
+}
+
+int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
+		     unsigned long base, const u8 *access)
+{
+	stub_calls++;
+	return access[stub_bad_page] ? stub_result : 0;
+}
+
+int uvm_mm_retain(struct uvm_va_space *vs)
+{
+	return 0;
+}
+
+void uvm_mm_release(struct uvm_va_space *vs)
+{
+}
+
+void uvm_gpu_space_put(struct uvm_gpu_space *gs)
+{
+}
+
+static u64 stub_faulted;
+
+void uvm_channel_faulted(struct uvm_gpu_space *gs,
+			 const struct uvm_gpu_fault *fault, u32 reason)
+{
+	stub_faulted |= BIT_ULL(fault->channel_id);
+}
+
+static void stub_cancel(struct uvm_gpu *gpu, const struct uvm_gpu_fault *fault)
+{
+}
+
+static void fault_sort_and_run(struct kunit *test)
+{
+	struct uvm_gpu_fault f[] = {
+		{ .as_id = 2, .address = 0x1000 },
+		{ .as_id = 1, .address = UVM_BLOCK_SIZE + 0x3000 },
+		{ .as_id = 1, .address = 0x5000 },
+		{ .as_id = 1, .address = 0x4fff },
+		{ .as_id = 1, .address = UVM_BLOCK_SIZE },
+		{ .as_id = 1, .address = UVM_BLOCK_SIZE - 1 },
+	};
+
+	sort(f, ARRAY_SIZE(f), sizeof(f[0]), uvm_fault_cmp, NULL);
+	KUNIT_EXPECT_EQ(test, f[0].address, 0x4fffULL);
+	KUNIT_EXPECT_EQ(test, f[5].as_id, 2ULL);
+	KUNIT_EXPECT_EQ(test, uvm_fault_run(f, 6), 3U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_run(f + 3, 3), 2U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_run(f + 5, 1), 1U);
+}
+
+static void fault_collect_strongest(struct kunit *test)
+{
+	struct uvm_gpu_fault f[] = {
+		{ .address = 0x1000, .access = UVM_ACCESS_WRITE },
+		{ .address = 0x1fff, .access = UVM_ACCESS_READ },
+		{ .address = 0x2000, .access = UVM_ACCESS_READ },
+		{ .address = 0x2008, .access = UVM_ACCESS_ATOMIC },
+	};
+	u8 *access = kunit_kzalloc(test, UVM_BLOCK_PAGES, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, access);
+	memset(access, 0xff, UVM_BLOCK_PAGES);
+	uvm_fault_collect(access, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, access[0], 0);
+	KUNIT_EXPECT_EQ(test, access[1], UVM_ACCESS_WRITE);
+	KUNIT_EXPECT_EQ(test, access[2], UVM_ACCESS_ATOMIC);
+	KUNIT_EXPECT_EQ(test, access[3], 0);
+}
+
+/* One page fails: its channel is stopped, the others are served one by one. */
+static void fault_blames_the_right_one(struct kunit *test)
+{
+	struct uvm_gpu_fault f[] = {
+		{ .channel_id = 1, .address = 0x1000, .access = UVM_ACCESS_READ },
+		{ .channel_id = 2, .address = 0x2000, .access = UVM_ACCESS_READ },
+		{ .channel_id = 3, .address = 0x3000, .access = UVM_ACCESS_READ },
+	};
+	static const struct uvm_gpu_ops ops = { .fault_cancel = stub_cancel };
+	struct uvm_fault_batch *batch = uvm_fault_batch_alloc();
+	struct uvm_va_space *vs = kunit_kzalloc(test, sizeof(*vs), GFP_KERNEL);
+	struct uvm_gpu *gpu = kunit_kzalloc(test, sizeof(*gpu), GFP_KERNEL);
+	struct uvm_gpu_space *gs = kunit_kzalloc(test, sizeof(*gs), GFP_KERNEL);
+
+	KUNIT_ASSERT_TRUE(test, batch && vs && gpu && gs);
+	gpu->desc.ops = &ops;
+	gs->gpu = gpu;
+	gs->vs = vs;
+	stub_bad_page = 2;
+	stub_result = -ENOMEM;
+	stub_calls = 0;
+	stub_faulted = 0;
+	uvm_fault_serve_block(gs, batch, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, stub_calls, 4U);
+	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(2));
+
+	/* A block that keeps changing is nobody's fault. */
+	stub_result = -EBUSY;
+	stub_faulted = 0;
+	uvm_fault_serve_block(gs, batch, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+	uvm_fault_batch_free(batch);
+}
+
+static struct kunit_case fault_cases[] = {
+	KUNIT_CASE(fault_sort_and_run),
+	KUNIT_CASE(fault_collect_strongest),
+	KUNIT_CASE(fault_blames_the_right_one),
+	{}
+};
+
+static struct kunit_suite fault_suite = {
+	.name = "uvm_fault",
+	.test_cases = fault_cases,
+};
+
+kunit_test_suite(fault_suite);

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/uvm_sim.h>
+
+#include "fake_uvm.h"
+
+#define PAGE		4096UL
+#define MAX_FD		256
+#define MAX_PAGES	(1UL << 18)
+
+int __real_open(const char *path, int flags, ...);
+int __real_close(int fd);
+int __real_ioctl(int fd, unsigned long cmd, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_close(int fd);
+int __wrap_ioctl(int fd, unsigned long cmd, ...);
+
+struct fake_uvm fake;
+
+/* 0 not ours, 'f' fresh, 'v' VA space, 'm' mm file */
+static char role[MAX_FD];
+
+/* Pages from @first on that are in GPU memory. */
+static uintptr_t first;
+static bool on_gpu[MAX_PAGES];
+
+static uint64_t point;
+static bool stopped;
+
+static bool *gpu_page(uintptr_t addr)
+{
+	size_t index = (addr - first) / PAGE;
+
+	return first && addr >= first && index < MAX_PAGES ? &on_gpu[index] :
+							     NULL;
+}
+
+static bool is_on_gpu(uintptr_t addr)
+{
+	return gpu_page(addr) && *gpu_page(addr);
+}
+
+static bool is_private(void)
+{
+	return fake.gpus[0].memory_kind == UVM_MEMORY_PRIVATE;
+}
+
+static void protect(uintptr_t addr, size_t length, int prot)
+{
+	if (mprotect((void *)addr, length, prot))
+		abort();
+}
+
+static void set_place(uintptr_t addr, bool gpu)
+{
+	*gpu_page(addr) = gpu;
+	if (is_private())
+		protect(addr, PAGE, gpu ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
+static void on_sigsegv(int sig, siginfo_t *info, void *context)
+{
+	uintptr_t addr = (uintptr_t)info->si_addr & ~(PAGE - 1);
+
+	(void)sig;
+	(void)context;
+	if (!is_on_gpu(addr))
+		abort();
+	set_place(addr, false);
+}
+
+void fake_add_gpu(const char *name, unsigned int kind)
+{
+	struct uvm_gpu_info *gpu = &fake.gpus[fake.nr_gpus];
+
+	*gpu = (struct uvm_gpu_info){
+		.id = 7 + fake.nr_gpus,
+		.memory_kind = kind,
+		.memory_size = 1 << 30,
+		.memory_free = 1 << 30,
+		.numa_node = kind == UVM_MEMORY_NUMA ? 5 : -1,
+		.nearest_node = -1,
+		.page_sizes = PAGE | 2 << 20,
+		.va_bits = 48,
+		.copy_engines = 2,
+	};
+	gpu->uuid[0] = 0xa0 + fake.nr_gpus++;
+	snprintf(gpu->name, sizeof(gpu->name), "%s", name);
+}
+
+void fake_reset(unsigned int kind)
+{
+	struct sigaction act = {
+		.sa_sigaction = on_sigsegv,
+		.sa_flags = SA_SIGINFO,
+	};
+
+	sigaction(SIGSEGV, &act, NULL);
+	memset(&fake, 0, sizeof(fake));
+	memset(on_gpu, 0, sizeof(on_gpu));
+	first = 0;
+	point = 0;
+	stopped = false;
+	fake.version = UVM_VERSION;
+	fake.max_query = 100;
+	fake_add_gpu("fake0", kind);
+}
+
+static int open_uvm(int flags)
+{
+	int fd;
+
+	if (++fake.opens == fake.fail_open) {
+		errno = fake.fail_errno;
+		return -1;
+	}
+	if (flags != (O_RDWR | O_CLOEXEC))
+		fake.bad_calls++;
+	fd = __real_open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fd >= MAX_FD)
+		abort();
+	role[fd] = 'f';
+	return fd;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+	va_list args;
+	int mode;
+
+	if (!strcmp(path, "/dev/uvm"))
+		return open_uvm(flags);
+	va_start(args, flags);
+	mode = va_arg(args, int);
+	va_end(args);
+	return __real_open(path, flags, mode);
+}
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	va_list args;
+	int mode;
+
+	va_start(args, flags);
+	mode = va_arg(args, int);
+	va_end(args);
+	return __wrap_open(path, flags, mode);
+}
+
+int __wrap_close(int fd)
+{
+	if (fd >= 0 && fd < MAX_FD && role[fd]) {
+		if (!fake.closes++)
+			fake.closed_first = role[fd];
+		fake.last_closed = role[fd];
+		role[fd] = 0;
+	}
+	return __real_close(fd);
+}
+
+/*
+ * Commands. Each returns 0 or -errno.
+ */
+
+static int do_info(struct uvm_info *arg)
+{
+	arg->out_version = fake.version;
+	arg->out_page_size = PAGE;
+	arg->out_features = UVM_FEATURE_DEVICE_PRIVATE;
+	arg->out_max_gpus = 16;
+	arg->out_max_channels = 16;
+	arg->out_max_submit = 4096;
+	arg->out_max_query = fake.max_query;
+	return 0;
+}
+
+static int do_mm_init(int fd, const struct uvm_mm_init *arg)
+{
+	if (arg->va_space_fd < 0 || role[arg->va_space_fd] != 'v')
+		return -EBADFD;
+	role[fd] = 'm';
+	return arg->__reserved ? -EINVAL : 0;
+}
+
+static int do_enum(struct uvm_enum_gpus *arg)
+{
+	struct uvm_gpu_info *gpus = (void *)(uintptr_t)arg->gpus;
+
+	if (arg->entry_size != sizeof(*gpus) || arg->__reserved)
+		return -EINVAL;
+	for (uint32_t i = 0; i < arg->count && i < fake.nr_gpus; i++)
+		gpus[i] = fake.gpus[i];
+	arg->out_count = fake.nr_gpus;
+	while (fake.hotplug) {
+		fake.hotplug--;
+		fake_add_gpu("late", UVM_MEMORY_COHERENT);
+	}
+	return 0;
+}
+
+static bool known(const uint8_t *uuid)
+{
+	for (unsigned int i = 0; i < fake.nr_gpus; i++)
+		if (!memcmp(uuid, fake.gpus[i].uuid, UVM_UUID_LEN))
+			return true;
+	return false;
+}
+
+static int do_register(struct uvm_register_gpu *arg)
+{
+	if (!known(arg->uuid))
+		return -ENODEV;
+	if (fake.registered)
+		return -EEXIST;
+	fake.registered = true;
+	arg->out_numa_enabled = fake.gpus[0].memory_kind == UVM_MEMORY_NUMA;
+	arg->out_numa_node = arg->out_numa_enabled ? 5 : -1;
+	return 0;
+}
+
+static int do_unregister(const struct uvm_unregister_gpu *arg)
+{
+	if (!known(arg->uuid) || !fake.registered)
+		return -ENOENT;
+	fake.registered = false;
+	return 0;
+}
+
+static uint32_t bitwise_crc32c(const uint8_t *data, size_t length)
+{
+	uint32_t crc = ~0U;
+
+	for (size_t i = 0; i < length; i++)
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^
+			      (((crc ^ data[i] >> bit) & 1) ? 0x82F63B78U : 0);
+	return ~crc;
+}
+
+static void run_cmd(const struct uvm_sim_cmd *cmd)
+{
+	uint8_t *src = (void *)(uintptr_t)cmd->src;
+	uint8_t *dst = (void *)(uintptr_t)cmd->dst;
+	uint64_t *word = (void *)(uintptr_t)cmd->dst;
+
+	switch (cmd->op) {
+	case UVM_SIM_HISTOGRAM:
+		for (size_t i = 0; i < cmd->length; i++)
+			word[src[i]]++;
+		word[255] += fake.wrong_count;
+		break;
+	case UVM_SIM_CRC32C:
+		*word = bitwise_crc32c(src, cmd->length) ^ fake.wrong_crc;
+		break;
+	case UVM_SIM_XOR:
+		for (size_t i = 0; i < cmd->length; i++)
+			dst[i] ^= uvm_sim_keystream(cmd->arg0, i / 8) >>
+				  8 * (i % 8);
+		if (fake.wrong_byte)
+			dst[fake.wrong_byte - 1] ^= 0x10;
+		break;
+	default:
+		abort();
+	}
+}
+
+/* The GPU sees its memory: lift the protection while it computes. */
+static void run_cmds(const struct uvm_sim_cmd *cmds, size_t count)
+{
+	for (size_t i = 0; i < MAX_PAGES; i++)
+		if (on_gpu[i] && is_private())
+			protect(first + i * PAGE, PAGE, PROT_READ | PROT_WRITE);
+	for (size_t i = 0; i < count; i++)
+		run_cmd(&cmds[i]);
+	for (size_t i = 0; i < MAX_PAGES; i++)
+		if (on_gpu[i])
+			set_place(first + i * PAGE, true);
+	if (fake.comes_home)
+		set_place(first, false);
+}
+
+static int do_submit(struct uvm_channel_submit *arg)
+{
+	const struct uvm_sim_cmd *cmds = (void *)(uintptr_t)arg->commands;
+
+	if (arg->channel != 3)
+		return -ENOENT;
+	if (!arg->length || arg->length % sizeof(*cmds))
+		return -EINVAL;
+	arg->out_point = ++point;
+	if (fake.faults)
+		stopped = true;
+	else
+		run_cmds(cmds, arg->length / sizeof(*cmds));
+	return 0;
+}
+
+static int do_channel_query(struct uvm_channel_query *arg)
+{
+	if (arg->channel != 3)
+		return -ENOENT;
+	arg->out_state = stopped ? UVM_CHANNEL_FAULTED : UVM_CHANNEL_RUNNING;
+	arg->out_reason = stopped ? UVM_FAULT_PERMISSION : 0;
+	arg->out_access = stopped ? UVM_ACCESS_WRITE : 0;
+	arg->out_address = stopped ? 0xabc000 : 0;
+	arg->out_submitted = point;
+	arg->out_completed = stopped ? point - 1 : point;
+	return 0;
+}
+
+static int do_wait(struct uvm_wait *arg)
+{
+	if (arg->channel != 3)
+		return -ENOENT;
+	if (arg->point > point || arg->__reserved)
+		return -EINVAL;
+	arg->out_completed = stopped ? point - 1 : point;
+	return stopped && arg->point == point ? -ECANCELED : 0;
+}
+
+static int do_migrate(struct uvm_migrate *arg)
+{
+	bool to_gpu = arg->dest_kind == UVM_DEST_GPU;
+
+	if (!arg->length || arg->base % PAGE || arg->length % PAGE)
+		return -EINVAL;
+	if (to_gpu && (!fake.registered || !known(arg->dest_uuid)))
+		return -ENOENT;
+	if (!first)
+		first = arg->base;
+
+	for (uintptr_t at = arg->base; at < arg->base + arg->length; at += PAGE) {
+		if (!gpu_page(at))
+			abort();
+		if (*gpu_page(at) == to_gpu) {
+			arg->out_already++;
+		} else if (fake.no_memory) {
+			arg->out_skipped[UVM_SKIP_NO_MEMORY]++;
+		} else if (fake.busy) {
+			fake.busy--;
+			arg->out_skipped[UVM_SKIP_BUSY]++;
+		} else {
+			arg->out_moved++;
+			if (!fake.stays_home)
+				set_place(at, to_gpu);
+		}
+	}
+	if (fake.loses_byte && !to_gpu)
+		((uint8_t *)(uintptr_t)arg->base)[arg->length / 2] ^= 1;
+	arg->out_done = arg->length;
+	return 0;
+}
+
+static int do_query(const struct uvm_query_residency *arg)
+{
+	struct uvm_page_state *pages = (void *)(uintptr_t)arg->pages;
+
+	fake.queries++;
+	if (!arg->length || arg->base % PAGE || arg->length % PAGE ||
+	    arg->length > fake.max_query * PAGE)
+		return -EINVAL;
+	for (size_t i = 0; i < arg->length / PAGE; i++) {
+		bool gpu = is_on_gpu(arg->base + i * PAGE);
+
+		pages[i] = (struct uvm_page_state){
+			.where = gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU,
+			.prot = UVM_PAGE_READ | UVM_PAGE_WRITE,
+			.id = gpu ? fake.gpus[0].id : 0,
+		};
+	}
+	return 0;
+}
+
+/* What the structures begin with, and how long each is. */
+struct head {
+	uint32_t size;
+	uint32_t flags;
+};
+
+static const size_t arg_size[] = {
+	[UVM_CMD_INFO - UVM_CMD_BASE] = sizeof(struct uvm_info),
+	[UVM_CMD_INIT - UVM_CMD_BASE] = sizeof(struct uvm_init),
+	[UVM_CMD_MM_INIT - UVM_CMD_BASE] = sizeof(struct uvm_mm_init),
+	[UVM_CMD_ENUM_GPUS - UVM_CMD_BASE] = sizeof(struct uvm_enum_gpus),
+	[UVM_CMD_REGISTER_GPU - UVM_CMD_BASE] = sizeof(struct uvm_register_gpu),
+	[UVM_CMD_UNREGISTER_GPU - UVM_CMD_BASE] = sizeof(struct uvm_unregister_gpu),
+	[UVM_CMD_CHANNEL_CREATE - UVM_CMD_BASE] = sizeof(struct uvm_channel_create),
+	[UVM_CMD_CHANNEL_SUBMIT - UVM_CMD_BASE] = sizeof(struct uvm_channel_submit),
+	[UVM_CMD_CHANNEL_QUERY - UVM_CMD_BASE] = sizeof(struct uvm_channel_query),
+	[UVM_CMD_CHANNEL_DESTROY - UVM_CMD_BASE] = sizeof(struct uvm_channel_destroy),
+	[UVM_CMD_WAIT - UVM_CMD_BASE] = sizeof(struct uvm_wait),
+	[UVM_CMD_MIGRATE - UVM_CMD_BASE] = sizeof(struct uvm_migrate),
+	[UVM_CMD_QUERY_RESIDENCY - UVM_CMD_BASE] = sizeof(struct uvm_query_residency),
+};
+
+static int dispatch(int fd, unsigned long cmd, void *arg)
+{
+	const struct head *head = arg;
+	unsigned int nr = _IOC_NR(cmd);
+
+	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
+	    nr > UVM_CMD_QUERY_RESIDENCY)
+		return -ENOTTY;
+	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
+		return -EINVAL;
+	if (fake.fail_cmd == nr)
+		return -fake.fail_errno;
+
+	switch (nr) {
+	case UVM_CMD_INFO:
+		return do_info(arg);
+	case UVM_CMD_INIT:
+		if (role[fd] != 'f')
+			return -EBADFD;
+		role[fd] = 'v';
+		return 0;
+	case UVM_CMD_MM_INIT:
+		return role[fd] == 'f' ? do_mm_init(fd, arg) : -EBADFD;
+	}
+
+	if (role[fd] != 'v')
+		return -EBADFD;
+	switch (nr) {
+	case UVM_CMD_ENUM_GPUS:
+		return do_enum(arg);
+	case UVM_CMD_REGISTER_GPU:
+		return do_register(arg);
+	case UVM_CMD_UNREGISTER_GPU:
+		return do_unregister(arg);
+	case UVM_CMD_CHANNEL_CREATE:
+		((struct uvm_channel_create *)arg)->out_channel = 3;
+		return 0;
+	case UVM_CMD_CHANNEL_SUBMIT:
+		return do_submit(arg);
+	case UVM_CMD_CHANNEL_QUERY:
+		return do_channel_query(arg);
+	case UVM_CMD_CHANNEL_DESTROY:
+		return ((struct uvm_channel_destroy *)arg)->channel == 3 ?
+		       0 : -ENOENT;
+	case UVM_CMD_WAIT:
+		return do_wait(arg);
+	case UVM_CMD_MIGRATE:
+		return do_migrate(arg);
+	default:
+		return do_query(arg);
+	}
+}
+
+int __wrap_ioctl(int fd, unsigned long cmd, ...)
+{
+	va_list args;
+	void *arg;
+	int ret;
+
+	va_start(args, cmd);
+	arg = va_arg(args, void *);
+	va_end(args);
+
+	if (fd < 0 || fd >= MAX_FD || !role[fd])
+		return __real_ioctl(fd, cmd, arg);
+	ret = dispatch(fd, cmd, arg);
+	if (ret == -EINVAL || ret == -ENOTTY || ret == -EBADFD)
+		fake.bad_calls++;
+	errno = -ret;
+	return ret ? -1 : 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /dev/uvm in user space: the linker's --wrap sends open(), ioctl() and close()
+ * here. It checks what a caller passes as the kernel would, keeps track of
+ * residency, computes like the software GPU (byte by byte, sharing no code with
+ * what is tested), and misbehaves on request. Pages "in private memory" are
+ * PROT_NONE; touching one brings it back.
+ */
+#ifndef _FAKE_UVM_H
+#define _FAKE_UVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/uvm.h>
+
+#define FAKE_MAX_GPUS	4
+
+struct fake_uvm {
+	/* What is there. */
+	struct uvm_gpu_info gpus[FAKE_MAX_GPUS];
+	unsigned int nr_gpus;
+	uint32_t version;
+	uint32_t max_query;
+	unsigned int hotplug;	/* GPUs to appear after the next enumeration */
+
+	/* What goes wrong. */
+	unsigned int fail_cmd;	/* an enum uvm_cmd, or 0 */
+	int fail_errno;
+	unsigned int fail_open;	/* which open of /dev/uvm fails, from 1; or 0 */
+	unsigned int busy;	/* migrations that leave a page behind */
+	bool no_memory;		/* leaves a page behind for good */
+	bool wrong_crc;
+	bool wrong_count;
+	size_t wrong_byte;	/* 1 + offset that XOR spoils; or 0 */
+	bool stays_home;	/* claims to migrate, and doesn't */
+	bool comes_home;	/* computing moves a page home */
+	bool loses_byte;	/* migrating home spoils one */
+	bool faults;		/* the channel stops with a fault */
+
+	/* What happened. */
+	unsigned int opens, closes;
+	int last_closed;	/* 'm' or 'v' */
+	int closed_first;
+	unsigned int queries;
+	bool registered;
+	unsigned int bad_calls;	/* that the kernel would have refused */
+};
+
+extern struct fake_uvm fake;
+
+/* One GPU of that kind, everything well. */
+void fake_reset(unsigned int kind);
+void fake_add_gpu(const char *name, unsigned int kind);
+
+#endif /* _FAKE_UVM_H */
