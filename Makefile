@@ -6,12 +6,7 @@ KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build \
 # name of the build directory of the modules
 NAME ?= local
 OUT := build/user
-WERROR ?= 1
-
 CFLAGS ?= -O2 -g
-USER_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
-	       $(if $(filter 1,$(WERROR)),-Werror) -fPIC -MMD -MP -pthread \
-	       -Iinclude -Iinclude/uapi -Itests/selftests
 
 .PHONY: all modules user demo check check-all bench lint clean help
 all: modules user
@@ -21,45 +16,40 @@ modules:
 	@kdir="$(KDIR)"; [ -n "$$kdir" ] || kdir=$$(scripts/kernel.sh stock)/build; \
 		scripts/modules.sh "$$kdir" $(NAME) $(if $(W),W=$(W)) $(if $(C),C=$(C))
 
-# --- user space: one static set of programs that every guest can run ---------
+# --- user space: static programs, which every guest can run -------------------
 
-objs = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
-lib_srcs := $(wildcard src/libuvm/*.c)
-ctl_srcs := $(wildcard src/uvmctl/*.c)
+user: programs selftests
+
+# In this order, since the others link the library.
+.PHONY: programs selftests
+programs:
+	@$(MAKE) --no-print-directory -C src/libuvm O=$(abspath $(OUT))
+	@$(MAKE) --no-print-directory -C src/uvmctl O=$(abspath $(OUT)) STATIC=1
+	@$(MAKE) --no-print-directory -C tests/bench O=$(abspath $(OUT)) STATIC=1
+
+# A suite is tests/selftests/NAME.c, linked with what lib_*.c share.
+TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror \
+	       -MMD -MP -pthread -Iinclude -Iinclude/uapi -Itests/selftests
 test_lib := $(wildcard tests/selftests/lib_*.c)
 suites := $(filter-out $(test_lib),$(wildcard tests/selftests/*.c))
-bench_srcs := $(wildcard tests/bench/*.c)
+selftests: $(patsubst tests/selftests/%.c,$(OUT)/selftests/%,$(suites))
 
-programs := $(if $(ctl_srcs),$(OUT)/uvmctl) \
-	    $(if $(bench_srcs),$(OUT)/uvm_bench) \
-	    $(patsubst tests/selftests/%.c,$(OUT)/selftests/%,$(suites))
-
-user: $(if $(lib_srcs),$(OUT)/libuvm.a $(OUT)/libuvm.so) $(programs)
-
-$(OUT)/obj/%.o: %.c
+$(OUT)/obj/selftests/%.o: tests/selftests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(USER_CFLAGS) $(CFLAGS) -c -o $@ $<
+	@echo "  CC	$(@:$(OUT)/%=%)"
+	@$(CC) $(TEST_CFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(OUT)/libuvm.a: $(call objs,$(lib_srcs))
-	@rm -f $@
-	$(AR) rcs $@ $^
+$(OUT)/selftests/%: $(OUT)/obj/selftests/%.o \
+		    $(test_lib:tests/%.c=$(OUT)/obj/%.o) $(OUT)/libuvm.a
+	@mkdir -p $(@D)
+	@echo "  LD	$(@:$(OUT)/%=%)"
+	@$(CC) -static -pthread -o $@ $^ $(LDFLAGS) -lnuma
 
-$(OUT)/libuvm.so: $(call objs,$(lib_srcs))
-	$(CC) -shared -Wl,-soname,libuvm.so.0 -o $@ $^ $(LDFLAGS)
-
-link = @mkdir -p $(@D); \
-       $(CC) -static -pthread -o $@ $^ $(LDFLAGS) -lnuma
-libuvm := $(if $(lib_srcs),$(OUT)/libuvm.a)
-
-$(OUT)/uvmctl: $(call objs,$(ctl_srcs)) $(libuvm)
-	$(link)
-$(OUT)/uvm_bench: $(call objs,$(bench_srcs)) $(libuvm)
-	$(link)
-$(OUT)/selftests/%: $(OUT)/obj/tests/selftests/%.o $(call objs,$(test_lib)) $(libuvm)
-	$(link)
+$(OUT)/libuvm.a: programs
+	@:
 
 .SECONDARY:
--include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
+-include $(wildcard $(OUT)/obj/selftests/*.d)
 
 # --- the rest is scripts ------------------------------------------------------
 
