@@ -52,7 +52,7 @@ static int ours_open(const char *which, size_t *length)
 	return 1;
 }
 
-static int check(const struct buffer *buf, unsigned int where)
+static int check_place(const struct buffer *buf, unsigned int where)
 {
 	size_t pages = buf->length / uvm_page_size(ctx), wrong = 0;
 	struct uvm_page_state *state = calloc(pages, sizeof(*state));
@@ -100,7 +100,7 @@ static double move(const struct buffer *buf, bool to_gpu)
 
 	if (ret)
 		return complain("can't migrate", UVM_CMD_MIGRATE, ret);
-	if (check(buf, to_gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU))
+	if (check_place(buf, to_gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU))
 		return -1;
 	return seconds;
 }
@@ -122,7 +122,7 @@ static bool ours_faults_back(void)
 
 static int ours_check_home(const struct buffer *buf)
 {
-	return check(buf, UVM_WHERE_CPU);
+	return check_place(buf, UVM_WHERE_CPU);
 }
 
 static void ours_close(void)
