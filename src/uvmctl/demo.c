@@ -93,19 +93,9 @@ static void on_sigbus(int sig)
  * Residency
  */
 
-/* Memory of a NUMA kind of GPU is a node, and may be told as one. */
 static bool is_on_gpu(const struct demo *d, const struct uvm_page_state *page)
 {
-	if (page->where == UVM_WHERE_GPU)
-		return page->id == d->gpu.id;
-	return page->where == UVM_WHERE_CPU &&
-	       d->gpu.memory_kind == UVM_MEMORY_NUMA &&
-	       page->id == d->gpu.numa_node;
-}
-
-static bool is_on_cpu(const struct demo *d, const struct uvm_page_state *page)
-{
-	return page->where == UVM_WHERE_CPU && !is_on_gpu(d, page);
+	return page->where == UVM_WHERE_GPU && page->id == d->gpu.id;
 }
 
 static int query(struct demo *d)
@@ -129,7 +119,7 @@ static size_t count(const struct demo *d, enum place where, size_t pages)
 
 	for (size_t i = 0; i < pages; i++)
 		n += where == ON_GPU ? is_on_gpu(d, &d->state[i]) :
-				       is_on_cpu(d, &d->state[i]);
+				       d->state[i].where == UVM_WHERE_CPU;
 	return n;
 }
 
@@ -354,12 +344,6 @@ static int migrate_part(struct demo *d, enum place where, uint8_t *base,
 	if (where == ON_GPU)
 		return uvm_migrate_to_gpu(d->ctx, d->gpu.uuid, base, length,
 					  result);
-	/* For "any CPU node", a GPU that is a node may count as one. */
-	if (d->gpu.memory_kind == UVM_MEMORY_NUMA)
-		return uvm_migrate_to_node(d->ctx,
-					   d->gpu.nearest_node >= 0 ?
-					   d->gpu.nearest_node : 0,
-					   base, length, result);
 	return uvm_migrate_to_cpu(d->ctx, base, length, result);
 }
 
@@ -422,7 +406,7 @@ static int migrate_and_report(struct demo *d, enum place where,
 	if (report(d, step, moved * uvm_page_size(d->ctx), seconds, where,
 		   d->pages))
 		return -1;
-	/* Between two CPU nodes pages may move as well. */
+	/* Of a NUMA node the kernel may have moved some meanwhile. */
 	if (moved != expected && d->gpu.memory_kind != UVM_MEMORY_NUMA)
 		return fail("the driver says that it moved %zu pages, but %zu were elsewhere",
 			    moved, expected);

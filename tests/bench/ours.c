@@ -68,8 +68,7 @@ static int check_place(const struct buffer *buf, unsigned int where)
 		return complain("can't query residency",
 				UVM_CMD_QUERY_RESIDENCY, ret);
 
-	/* A GPU that is a NUMA node may be told as either. */
-	if (!wrong || gpu.memory_kind == UVM_MEMORY_NUMA)
+	if (!wrong)
 		return 0;
 	fprintf(stderr, "uvm_bench: %zu of %zu pages are not in %s memory\n",
 		wrong, pages, uvm_where_name(where));
@@ -87,11 +86,6 @@ static double move(const struct buffer *buf, bool to_gpu)
 		if (to_gpu)
 			ret = uvm_migrate_to_gpu(ctx, gpu.uuid, buf->base,
 						 buf->length, &result);
-		else if (gpu.memory_kind == UVM_MEMORY_NUMA)
-			ret = uvm_migrate_to_node(ctx, gpu.nearest_node >= 0 ?
-						  gpu.nearest_node : 0,
-						  buf->base, buf->length,
-						  &result);
 		else
 			ret = uvm_migrate_to_cpu(ctx, buf->base, buf->length,
 						 &result);
