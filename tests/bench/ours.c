@@ -3,6 +3,7 @@
  * The driver under test, through libuvm.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,10 @@ static double move(const struct buffer *buf, bool to_gpu)
 
 	if (ret)
 		return complain("can't migrate", UVM_CMD_MIGRATE, ret);
+	for (unsigned int i = 0; i < UVM_SKIP_SLOTS; i++)
+		if (result.skipped[i])
+			fprintf(stderr, "uvm_bench: %" PRIu64 " pages stayed: %s\n",
+				result.skipped[i], uvm_skip_name(i));
 	if (check_place(buf, to_gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU))
 		return -1;
 	return seconds;
