@@ -6,6 +6,7 @@
  * machine meets all alike. Data is checked outside of the time that is taken;
  * a wrong byte ends the run with status 1.
  */
+#define _GNU_SOURCE
 #include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
