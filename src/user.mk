@@ -11,9 +11,9 @@ override O := $(abspath $(O))
 VERSION := 0.1.0
 
 CFLAGS ?= -O2 -g
-override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+override CPPFLAGS += -D_FILE_OFFSET_BITS=64 \
 	-I$(root)/include -I$(root)/include/uapi
-override CFLAGS += -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+override CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes
 ifeq ($(STATIC),1)
 program_ldflags := -static

@@ -27,6 +27,12 @@
 /* How often a block is tried anew when the address space changes under it. */
 #define UVM_MIRROR_TRIES	64
 
+/*
+ * CPU and GPU use a mapped page at the same time, and several GPUs may: there is no
+ * moment to sync, so the mapping must not need one.
+ */
+#define UVM_DMA_ATTRS		DMA_ATTR_SKIP_CPU_SYNC
+
 /* Around a page of another GPU that a fault wants, this much comes home. */
 #define UVM_HOME_WINDOW		SZ_64K
 
@@ -64,7 +70,8 @@ static void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *addr)
 {
 	if (*addr == DMA_MAPPING_ERROR)
 		return;
-	dma_unmap_page(gpu->desc.dev, *addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	dma_unmap_page_attrs(gpu->desc.dev, *addr, PAGE_SIZE, DMA_BIDIRECTIONAL,
+			     UVM_DMA_ATTRS);
 	*addr = DMA_MAPPING_ERROR;
 }
 
@@ -317,8 +324,9 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 			return -ENOMEM;
 		if (READ_ONCE(block->addr[i]) != DMA_MAPPING_ERROR)
 			continue;
-		req->dma[i] = dma_map_page(dev, page, 0, PAGE_SIZE,
-					   DMA_BIDIRECTIONAL);
+		req->dma[i] = dma_map_page_attrs(dev, page, 0, PAGE_SIZE,
+						 DMA_BIDIRECTIONAL,
+						 UVM_DMA_ATTRS);
 		if (!dma_mapping_error(dev, req->dma[i]))
 			continue;
 		req->dma[i] = DMA_MAPPING_ERROR;

@@ -193,8 +193,9 @@ static struct pci_driver sim_pci_driver = {
 static int configure_private(struct sim_config *config, unsigned int mib)
 {
 	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE)) {
-		pr_err("kind=private needs a kernel with CONFIG_DEVICE_PRIVATE: use gpus=0 with pci=1 or range=\n");
-		return -EINVAL;
+		pr_warn("%s left out: this kernel has no DEVICE_PRIVATE; for coherent GPUs use pci=1 or range=\n",
+			config->name);
+		return -EOPNOTSUPP;
 	}
 	if (!mib || mib % 2) {
 		pr_err("mem=%u: give an even number of MiB\n", mib);
@@ -289,24 +290,30 @@ static int check_params(void)
 
 static void release_range(void)
 {
-	if (range && nr_configs > gpus)
-		release_mem_region(configs[gpus].base, configs[gpus].size);
+	struct sim_config *last = &configs[nr_configs - 1];
+
+	if (range && nr_configs && last->kind == UVM_MEMORY_COHERENT)
+		release_mem_region(last->base, last->size);
 }
 
 /* Fill configs[] from the parameters; a range is the last one. */
 static int configure(void)
 {
-	unsigned int i;
-	int ret;
+	int i, ret;
 
 	ret = check_params();
-	for (i = 0; i < gpus && !ret; i++)
-		ret = configure_platform(&configs[i], i);
 	if (ret)
 		return ret;
-	nr_configs = gpus;
+	for (i = 0; i < gpus; i++) {
+		ret = configure_platform(&configs[nr_configs], i);
+		if (ret == -EOPNOTSUPP)
+			continue;
+		if (ret)
+			return ret;
+		nr_configs++;
+	}
 	if (range) {
-		ret = configure_range(&configs[gpus]);
+		ret = configure_range(&configs[nr_configs]);
 		if (ret)
 			return ret;
 		nr_configs++;

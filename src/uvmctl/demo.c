@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,19 +67,9 @@ struct demo {
 
 enum place { ANYWHERE, ON_CPU, ON_GPU };
 
-__attribute__((format(printf, 1, 2)))
-static int fail(const char *format, ...)
-{
-	va_list args;
-
-	progress_end();
-	printf("FAIL: ");
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-	return -1;
-}
+/* The verdict; its value is -1. */
+#define fail(format, ...) \
+	(progress_end(), printf("FAIL: " format "\n", ##__VA_ARGS__), -1)
 
 static int fail_call(const char *what, unsigned int cmd, int err)
 {
@@ -104,19 +93,9 @@ static void on_sigbus(int sig)
  * Residency
  */
 
-/* Memory of a NUMA kind of GPU is a node, and may be told as one. */
 static bool is_on_gpu(const struct demo *d, const struct uvm_page_state *page)
 {
-	if (page->where == UVM_WHERE_GPU)
-		return page->id == d->gpu.id;
-	return page->where == UVM_WHERE_CPU &&
-	       d->gpu.memory_kind == UVM_MEMORY_NUMA &&
-	       page->id == d->gpu.numa_node;
-}
-
-static bool is_on_cpu(const struct demo *d, const struct uvm_page_state *page)
-{
-	return page->where == UVM_WHERE_CPU && !is_on_gpu(d, page);
+	return page->where == UVM_WHERE_GPU && page->id == d->gpu.id;
 }
 
 static int query(struct demo *d)
@@ -134,22 +113,22 @@ static int query(struct demo *d)
 	return 0;
 }
 
-static size_t count(const struct demo *d, enum place place, size_t pages)
+static size_t count(const struct demo *d, enum place where, size_t pages)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < pages; i++)
-		n += place == ON_GPU ? is_on_gpu(d, &d->state[i]) :
-				       is_on_cpu(d, &d->state[i]);
+		n += where == ON_GPU ? is_on_gpu(d, &d->state[i]) :
+				       d->state[i].where == UVM_WHERE_CPU;
 	return n;
 }
 
 /*
  * Says in the table where the pages are after a step that dealt with @bytes, and
- * insists that the first @checked of them are at @place.
+ * insists that the first @checked of them are @where it says.
  */
 static int report(struct demo *d, const char *step, size_t bytes,
-		  double seconds, enum place place, size_t checked)
+		  double seconds, enum place where, size_t checked)
 {
 	size_t cpu, gpu, there;
 
@@ -169,12 +148,12 @@ static int report(struct demo *d, const char *step, size_t bytes,
 	if (cpu + gpu != d->pages)
 		return fail("%zu of %zu pages are neither in CPU nor in this GPU's memory after \"%s\": is the system short of memory, or another program using them?",
 			    d->pages - cpu - gpu, d->pages, step);
-	if (place == ANYWHERE)
+	if (where == ANYWHERE)
 		return 0;
-	there = count(d, place, checked);
+	there = count(d, where, checked);
 	if (there != checked)
 		return fail("only %zu of %zu pages are in %s memory after \"%s\"",
-			    there, checked, place == ON_GPU ? "GPU" : "CPU",
+			    there, checked, where == ON_GPU ? "GPU" : "CPU",
 			    step);
 	return 0;
 }
@@ -183,9 +162,9 @@ static int report(struct demo *d, const char *step, size_t bytes,
  * The kernel may move pages of a NUMA node on its own account once they are
  * touched (NUMA balancing), so there is nothing to insist on.
  */
-static enum place unless_numa(const struct demo *d, enum place place)
+static enum place unless_numa(const struct demo *d, enum place where)
 {
-	return d->gpu.memory_kind == UVM_MEMORY_NUMA ? ANYWHERE : place;
+	return d->gpu.memory_kind == UVM_MEMORY_NUMA ? ANYWHERE : where;
 }
 
 /*
@@ -359,18 +338,12 @@ static int unregister_gpu(struct demo *d)
 	return 0;
 }
 
-static int migrate_part(struct demo *d, enum place place, uint8_t *base,
+static int migrate_part(struct demo *d, enum place where, uint8_t *base,
 			size_t length, struct uvm_migrate_result *result)
 {
-	if (place == ON_GPU)
+	if (where == ON_GPU)
 		return uvm_migrate_to_gpu(d->ctx, d->gpu.uuid, base, length,
 					  result);
-	/* For "any CPU node", a GPU that is a node may count as one. */
-	if (d->gpu.memory_kind == UVM_MEMORY_NUMA)
-		return uvm_migrate_to_node(d->ctx,
-					   d->gpu.nearest_node >= 0 ?
-					   d->gpu.nearest_node : 0,
-					   base, length, result);
 	return uvm_migrate_to_cpu(d->ctx, base, length, result);
 }
 
@@ -386,7 +359,7 @@ static int fail_skipped(const struct uvm_migrate_result *result)
 }
 
 /* Moves all pages; those that were busy get another chance. */
-static int migrate(struct demo *d, enum place place, size_t *moved)
+static int migrate_all(struct demo *d, enum place where, size_t *moved)
 {
 	*moved = 0;
 	for (size_t at = 0; at < d->span; at += MIGRATE_PART) {
@@ -397,7 +370,7 @@ static int migrate(struct demo *d, enum place place, size_t *moved)
 		if (part > MIGRATE_PART)
 			part = MIGRATE_PART;
 		do {
-			ret = migrate_part(d, place, d->base + at, part,
+			ret = migrate_part(d, where, d->base + at, part,
 					   &result);
 			if (ret)
 				return fail_call("can't migrate",
@@ -415,7 +388,7 @@ static int migrate(struct demo *d, enum place place, size_t *moved)
 	return 0;
 }
 
-static int migrate_and_report(struct demo *d, enum place place,
+static int migrate_and_report(struct demo *d, enum place where,
 			      const char *doing, const char *step)
 {
 	size_t moved, expected;
@@ -424,16 +397,16 @@ static int migrate_and_report(struct demo *d, enum place place,
 	/* What is there already isn't moved again. */
 	if (query(d))
 		return -1;
-	expected = d->pages - count(d, place, d->pages);
+	expected = d->pages - count(d, where, d->pages);
 
 	progress_begin(doing);
-	if (migrate(d, place, &moved))
+	if (migrate_all(d, where, &moved))
 		return -1;
 	seconds = progress_end();
-	if (report(d, step, moved * uvm_page_size(d->ctx), seconds, place,
+	if (report(d, step, moved * uvm_page_size(d->ctx), seconds, where,
 		   d->pages))
 		return -1;
-	/* Between two CPU nodes pages may move as well. */
+	/* Of a NUMA node the kernel may have moved some meanwhile. */
 	if (moved != expected && d->gpu.memory_kind != UVM_MEMORY_NUMA)
 		return fail("the driver says that it moved %zu pages, but %zu were elsewhere",
 			    moved, expected);

@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 		return finish(EXIT_OK);
 	}
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		int status;
 
 		if (strcmp(argv[1], commands[i].name))

@@ -26,7 +26,7 @@ static int no_arguments(int argc, char **argv)
 
 static void print_features(uint64_t mask)
 {
-	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
 		printf("  %-28s %s\n", features[i].text,
 		       mask & features[i].bit ? "yes" : "no");
 }

@@ -4,7 +4,8 @@
 
 #include <libuvm/uvm.h>
 
-#define MIB	(1024.0 * 1024.0)
+#define MIB		(1024.0 * 1024.0)
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 /* Exit statuses; a subcommand returns one. */
 #define EXIT_OK		0

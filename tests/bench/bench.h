@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define HUGE_SIZE	((size_t)2 << 20)
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 enum page_mode { MODE_4K, MODE_THP, NR_MODES };
 

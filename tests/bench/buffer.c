@@ -93,11 +93,10 @@ void buffer_free(struct buffer *buf)
 
 void buffer_touch(const struct buffer *buf)
 {
-	const volatile uint8_t *byte = buf->base;
 	size_t step = page_size();
 
 	for (size_t at = 0; at < buf->length; at += step)
-		(void)byte[at];
+		(void)__atomic_load_n(buf->base + at, __ATOMIC_RELAXED);
 }
 
 size_t buffer_huge_bytes(const struct buffer *buf)

@@ -3,6 +3,7 @@
  * The driver under test, through libuvm.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,7 @@ static int ours_open(const char *which, size_t *length)
 	return 1;
 }
 
-static int check(const struct buffer *buf, unsigned int where)
+static int check_place(const struct buffer *buf, unsigned int where)
 {
 	size_t pages = buf->length / uvm_page_size(ctx), wrong = 0;
 	struct uvm_page_state *state = calloc(pages, sizeof(*state));
@@ -68,8 +69,7 @@ static int check(const struct buffer *buf, unsigned int where)
 		return complain("can't query residency",
 				UVM_CMD_QUERY_RESIDENCY, ret);
 
-	/* A GPU that is a NUMA node may be told as either. */
-	if (!wrong || gpu.memory_kind == UVM_MEMORY_NUMA)
+	if (!wrong)
 		return 0;
 	fprintf(stderr, "uvm_bench: %zu of %zu pages are not in %s memory\n",
 		wrong, pages, uvm_where_name(where));
@@ -87,11 +87,6 @@ static double move(const struct buffer *buf, bool to_gpu)
 		if (to_gpu)
 			ret = uvm_migrate_to_gpu(ctx, gpu.uuid, buf->base,
 						 buf->length, &result);
-		else if (gpu.memory_kind == UVM_MEMORY_NUMA)
-			ret = uvm_migrate_to_node(ctx, gpu.nearest_node >= 0 ?
-						  gpu.nearest_node : 0,
-						  buf->base, buf->length,
-						  &result);
 		else
 			ret = uvm_migrate_to_cpu(ctx, buf->base, buf->length,
 						 &result);
@@ -100,7 +95,11 @@ static double move(const struct buffer *buf, bool to_gpu)
 
 	if (ret)
 		return complain("can't migrate", UVM_CMD_MIGRATE, ret);
-	if (check(buf, to_gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU))
+	for (unsigned int i = 0; i < UVM_SKIP_SLOTS; i++)
+		if (result.skipped[i])
+			fprintf(stderr, "uvm_bench: %" PRIu64 " pages stayed: %s\n",
+				result.skipped[i], uvm_skip_name(i));
+	if (check_place(buf, to_gpu ? UVM_WHERE_GPU : UVM_WHERE_CPU))
 		return -1;
 	return seconds;
 }
@@ -122,7 +121,7 @@ static bool ours_faults_back(void)
 
 static int ours_check_home(const struct buffer *buf)
 {
-	return check(buf, UVM_WHERE_CPU);
+	return check_place(buf, UVM_WHERE_CPU);
 }
 
 static void ours_close(void)

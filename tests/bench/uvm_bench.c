@@ -6,6 +6,7 @@
  * machine meets all alike. Data is checked outside of the time that is taken;
  * a wrong byte ends the run with status 1.
  */
+#define _GNU_SOURCE
 #include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
@@ -278,7 +279,7 @@ static void print_results(bool csv)
 	for (int mode = 0; mode < NR_MODES; mode++) {
 		if (!mode_works[mode])
 			continue;
-		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 			print_row(csv, uts.release, rows[i].name[mode],
 				  subject_names[rows[i].peer],
 				  &results[mode][OURS][rows[i].ours],

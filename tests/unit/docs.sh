@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Does the documentation say what the headers say? Run by `make check` here.
-#	docs.sh ROOT CC
+# Do the documentation and the shared library say what the headers say? Run by
+# `make check` here.
+#	docs.sh ROOT CC LIBUVM.SO
 set -eu
+export LC_ALL=C
 
 root=$1
 cc=$2
+lib=$3
 status=0
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -52,15 +55,22 @@ cmp -s "$tmp/page.c" "$tmp/built.c" ||
 	complain "the program in $doc isn't docs/examples/hello_uvm.c"
 
 # Every function of the library has its place in the manual.
-grep -oE '\buvm_[a-z_]+\(' "$root/include/libuvm/uvm.h" | sort -u | tr -d '(' >"$tmp/functions"
+grep -oE '\buvm_[a-z_]+\(' "$root/include/libuvm/uvm.h" | tr -d '(' | sort -u >"$tmp/functions"
 while read -r name; do
 	grep -q "^\.Fn $name \"" "$root/man/libuvm.3" ||
 		complain "man/libuvm.3 has no synopsis of $name"
 done <"$tmp/functions"
 
+# And the library exports them, and nothing else.
+nm -D --defined-only "$lib" | awk '{ print $3 }' | sort >"$tmp/exported"
+cmp -s "$tmp/functions" "$tmp/exported" || {
+	diff "$tmp/functions" "$tmp/exported" >&2 || :
+	complain "$lib doesn't export what its header declares"
+}
+
 if command -v mandoc >/dev/null; then
 	mandoc -Tlint -W warning "$root"/man/*.[38] || complain "manual pages are malformed"
 fi
 
-[ $status -ne 0 ] || echo "documentation agrees with the headers"
+[ $status -ne 0 ] || echo "documentation and library agree with the headers"
 exit $status

@@ -17,14 +17,6 @@
 #define MAX_FD		256
 #define MAX_PAGES	(1UL << 18)
 
-int __real_open(const char *path, int flags, ...);
-int __real_close(int fd);
-int __real_ioctl(int fd, unsigned long cmd, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...);
-int __wrap_close(int fd);
-int __wrap_ioctl(int fd, unsigned long cmd, ...);
-
 struct fake_uvm fake;
 
 /* 0 not ours, 'f' fresh, 'v' VA space, 'm' mm file */

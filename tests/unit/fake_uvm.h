@@ -54,4 +54,13 @@ extern struct fake_uvm fake;
 void fake_reset(unsigned int kind);
 void fake_add_gpu(const char *name, unsigned int kind);
 
+/* What the linker makes of the C library's functions, and of calls to them. */
+int __real_open(const char *path, int flags, ...);
+int __real_close(int fd);
+int __real_ioctl(int fd, unsigned long cmd, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_close(int fd);
+int __wrap_ioctl(int fd, unsigned long cmd, ...);
+
 #endif /* _FAKE_UVM_H */

@@ -9,4 +9,8 @@
 
 #include <cmocka.h>
 
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
+
 #endif /* _UNIT_TEST_H */

@@ -71,7 +71,7 @@ static void keystream_vectors(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		assert_true(uvm_sim_keystream(1234567, i) == words[i]);
 		for (size_t k = 0; k < 8; k++)
 			assert_int_equal(cpu_key_byte(1234567, i * 8 + k),

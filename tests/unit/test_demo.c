@@ -23,11 +23,11 @@ void complain(const char *what, unsigned int cmd, int err)
 
 static char *make_file(size_t length)
 {
-	static char path[] = "/tmp/uvm-test-XXXXXX";
+	static char path[32];
 	FILE *file;
 	int fd;
 
-	strcpy(path + sizeof(path) - 7, "XXXXXX");
+	snprintf(path, sizeof(path), "/tmp/uvm-test-XXXXXX");
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	file = fdopen(fd, "w");
@@ -41,7 +41,7 @@ static char *make_file(size_t length)
 static int demo(size_t length, char *gpu)
 {
 	char *path = make_file(length);
-	char *argv[] = { "demo", path, gpu, NULL };
+	char *argv[4] = { "demo", path, gpu };
 	int saved, status;
 	FILE *file;
 	size_t n;
@@ -83,7 +83,7 @@ static void passes(unsigned int kind, const char *how)
 		(17 << 20) + 13,
 	};
 
-	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		fake_reset(kind);
 		assert_verdict(0, lengths[i], "\nPASS: ");
 		assert_non_null(strstr(output, how));
@@ -189,7 +189,7 @@ static void fails_on_every_command(void **state)
 
 static void refuses_bad_files(void **state)
 {
-	char *argv[] = { "demo", "/nonexistent", NULL };
+	char *argv[3] = { "demo", "/nonexistent" };
 
 	(void)state;
 	fake_reset(UVM_MEMORY_PRIVATE);

@@ -105,7 +105,7 @@ static void failed_open_leaves_nothing(void **state)
 		assert_null(ctx);
 		assert_int_equal(fake.closes, i - 1);
 	}
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(cmds); i++) {
 		fake_reset(UVM_MEMORY_PRIVATE);
 		fake.fail_cmd = cmds[i];
 		fake.fail_errno = ESRCH;
@@ -287,7 +287,7 @@ static void errors_have_words(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(errs) / sizeof(errs[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
 		     cmd <= UVM_CMD_QUERY_RESIDENCY; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
