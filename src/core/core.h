@@ -45,7 +45,7 @@
 #define UVM_BLOCK_PAGES		(UVM_BLOCK_SIZE >> PAGE_SHIFT)
 
 #define UVM_MAX_GPUS		64
-#define UVM_MAX_CHANNELS	1024
+#define UVM_MAX_CHANNELS	256
 #define UVM_MAX_SUBMIT		SZ_64K
 #define UVM_MAX_QUERY		SZ_64K
 
@@ -288,6 +288,7 @@ int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd);
 void uvm_mm_file_release(struct uvm_file *file);
 int uvm_mm_retain(struct uvm_va_space *vs);
 void uvm_mm_release(struct uvm_va_space *vs);
+bool uvm_mm_initialized(struct uvm_va_space *vs);
 bool uvm_mm_releasing(struct uvm_va_space *vs);
 
 /* ---- channels (channel.c) ---- */
