@@ -566,12 +566,14 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
  * @start: first address
  * @npages: number of pages
  * @pfns: room for HMM entries
+ * @write: they must be real pages, not the zero page
  *
  * Waits for pages, so the caller has none locked. Stops at the first page that
  * can't be had; that is no error here.
  */
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
-			 unsigned long npages, unsigned long *pfns)
+			 unsigned long npages, unsigned long *pfns, bool write)
 {
-	uvm_mirror_look(vs, start, npages, pfns, HMM_PFN_REQ_FAULT);
+	uvm_mirror_look(vs, start, npages, pfns,
+			HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0));
 }

@@ -1192,9 +1192,21 @@ static void expect_node(const char *p, size_t length, int node)
 	free(status);
 }
 
+/* The GPU that is this node, if one is: then its pages are not the CPU's. */
+static int gpu_of_node(int node)
+{
+	struct uvm_gpu_info gpus[MAX_GPUS];
+	int i, nr = gpus_list(gpus, MAX_GPUS);
+
+	for (i = 0; i < nr; i++)
+		if (gpus[i].numa_node == node)
+			return gpus[i].id;
+	return -1;
+}
+
 TEST_V(nodes, all)
 {
-	int node, nodes = 0, last = -1;
+	int node, gpu, nodes = 0, last = -1;
 	struct uvm_page_state st;
 	struct uvm_migrate m;
 	unsigned long n;
@@ -1210,6 +1222,7 @@ TEST_V(nodes, all)
 		if (numa_node_size64(node, NULL) <= 0)
 			continue;
 		nodes++;
+		gpu = gpu_of_node(node);
 		/* from the GPU, then from the node before */
 		if (f.gpu.memory_kind != UVM_MEMORY_NUMA || f.gpu.numa_node != node) {
 			fix_to_gpu(&f, p, f.length);
@@ -1219,8 +1232,8 @@ TEST_V(nodes, all)
 			EXPECT_EQ(m.out_moved, n);
 			expect_node(p, f.length, node);
 			ASSERT_RET(residency(f.s.fd, p, PAGE, &st), 0);
-			EXPECT_EQ(st.where, UVM_WHERE_CPU);
-			EXPECT_EQ(st.id, node);
+			EXPECT_EQ(st.where, gpu < 0 ? UVM_WHERE_CPU : UVM_WHERE_GPU);
+			EXPECT_EQ(st.id, gpu < 0 ? node : gpu);
 		}
 		if (last >= 0) {
 			ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU_NODE, last,
@@ -1234,7 +1247,7 @@ TEST_V(nodes, all)
 			EXPECT_EQ(m.out_moved, n);
 			expect_node(p, f.length, node);
 			/* in system memory is in system memory, wherever */
-			if (f.gpu.memory_kind != UVM_MEMORY_NUMA) {
+			if (gpu < 0) {
 				ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU, 0,
 						   NULL, &m), 0);
 				EXPECT_EQ(m.out_already, n);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -832,7 +833,7 @@ TEST_V(hmm_double_map, kinds_huge)
 	fix_close(&f);
 }
 
-/* Adds @n times 1 at @p; exact, or refused as impossible there. */
+/* Adds @n times 1 at @p. */
 static bool gpu_adds(struct fix *f, uint64_t *p, uint64_t n)
 {
 	struct uvm_sim_cmd c = CMD(ATOMIC_ADD, .dst = ADDR(p), .arg0 = 1, .arg1 = n);
@@ -844,14 +845,9 @@ static bool gpu_adds(struct fix *f, uint64_t *p, uint64_t n)
 	ASSERT_RET(channel_create(f->s.fd, f->gpu.uuid, &channel), 0);
 	ASSERT_RET(channel_submit(f->s.fd, channel, &c, 1, &point), 0);
 	ret = channel_wait(f->s.fd, channel, point, PATIENCE, NULL);
-	EXPECT_RET2(ret, 0, -ECANCELED);
+	EXPECT_RET(ret, 0);
 	ASSERT_RET(channel_query(f->s.fd, channel, &q), 0);
-	if (ret) {
-		EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
-		EXPECT_EQ(q.out_reason, UVM_FAULT_NO_ATOMIC);
-		EXPECT_EQ(q.out_access, UVM_ACCESS_ATOMIC);
-		EXPECT_EQ(q.out_address, ADDR(p));
-	}
+	EXPECT_EQ(q.out_state, UVM_CHANNEL_RUNNING);
 	EXPECT_RET(channel_destroy(f->s.fd, channel), 0);
 	return !ret;
 }
@@ -1102,6 +1098,26 @@ TEST_V(hmm_migrate_partial_unmap_fault, kinds_huge)
 	fix_close(&f);
 }
 
+/*
+ * A huge page of which half was remapped is mapped page by page. Kernels before
+ * 7.0 leave such pages out of a migration: then they are busy, all of them.
+ */
+static void migrate_remapped(struct fix *f, void *p, size_t length)
+{
+	struct utsname uts;
+	struct uvm_migrate m;
+
+	ASSERT_EQ(uname(&uts), 0);
+	if (!f->huge || atoi(uts.release) >= 7) {
+		fix_to_gpu(f, p, length);
+		return;
+	}
+	ASSERT_RET(migrate(f->s.fd, p, length, UVM_DEST_GPU, 0, f->gpu.uuid, &m), 0);
+	expect_accounts(&m);
+	EXPECT_EQ(m.out_done, length);
+	EXPECT_EQ(m.out_moved + m.out_skipped[UVM_SKIP_BUSY], length / PAGE);
+}
+
 /* Moved before or after migration, whole or in part, source kept or not */
 TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
 {
@@ -1126,7 +1142,7 @@ TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
 				   MREMAP_MAYMOVE | MREMAP_FIXED | flags[k],
 				   q + at) == q + at);
 		if (after)
-			fix_to_gpu(&f, q + at, part);
+			migrate_remapped(&f, q + at, part);
 		expect_gpu_sees(&f, q + at, part, 90 + i, at / PAGE);
 		EXPECT_EQ(pattern_check_from(q + at, part, 90 + i, at / PAGE), -1);
 		EXPECT_EQ(pattern_check_from(p, at, 90 + i, 0), -1);
