@@ -151,8 +151,10 @@ int main(int argc, char **argv)
 
 	if (!strcmp(mode, "count")) {
 		count = gpus_list(gpus, MAX_GPUS);
+		if (count < 0)
+			return fail("can't count GPUs", count);
 		printf("%d\n", count);
-		return count < 0;
+		return 0;
 	}
 	if (!strcmp(mode, "space")) {
 		ret = space_open(&space);

@@ -9,6 +9,9 @@
 # MODWORKER	helper_modworker (beside this script)
 # SIM_PARAMS	parameters of uvm_sim
 # UVM_ITER	10 rounds times this, at most 100
+#
+# The tests are called by name:
+# shellcheck disable=SC2015,SC2317
 
 here=$(dirname "$0")
 moddir=${MODDIR:-/modules}
@@ -174,7 +177,7 @@ test_refuse_space()
 	must_refuse uvm || status=1
 	stop
 	remove uvm || status=1
-	return $status
+	return "$status"
 }
 
 test_refuse_registered()
@@ -185,7 +188,7 @@ test_refuse_registered()
 	must_refuse uvm || status=1
 	finish || status=1
 	unload || status=1
-	return $status
+	return "$status"
 }
 
 test_refuse_resident()
@@ -195,7 +198,7 @@ test_refuse_resident()
 	must_refuse uvm_sim || status=1
 	finish || status=1
 	unload || status=1
-	return $status
+	return "$status"
 }
 
 test_killed()
