@@ -552,7 +552,9 @@ static void uvm_settle_count(struct uvm_migration *mig, struct uvm_move *mv)
 /*
  * Would another attempt, better prepared, have a chance? To a GPU: pages that are
  * on another one, or swapped out; if it is a NUMA node, also absent ones and those
- * that are the zero page. To the CPU: pages on a GPU that is a NUMA node.
+ * that are the zero page. To the CPU: pages on a GPU that is a NUMA node. And pages
+ * that were busy, once: somebody looked at them just then, or another CPU's list of
+ * fresh pages still held them.
  */
 static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 			     unsigned long bit)
@@ -570,8 +572,9 @@ static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 		return true;
 	if (!vma_is_anonymous(mv->args.vma))
 		return false;
-	return res.where == UVM_WHERE_NONE ? dest->gpu || dest->populate :
-					     dest->populate && !res.anon;
+	if (res.where == UVM_WHERE_NONE)
+		return dest->gpu || dest->populate;
+	return res.anon || dest->populate;
 }
 
 static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
