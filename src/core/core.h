@@ -45,8 +45,8 @@
 #define UVM_BLOCK_PAGES		(UVM_BLOCK_SIZE >> PAGE_SHIFT)
 
 #define UVM_MAX_GPUS		64
-#define UVM_MAX_CHANNELS	1024
-#define UVM_MAX_SUBMIT		SZ_64K
+#define UVM_MAX_CHANNELS	256
+#define UVM_MAX_SUBMIT		SZ_32K
 #define UVM_MAX_QUERY		SZ_64K
 
 /* Token in every dev_pagemap of ours, so that one walk finds all our pages. */
@@ -288,6 +288,7 @@ int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd);
 void uvm_mm_file_release(struct uvm_file *file);
 int uvm_mm_retain(struct uvm_va_space *vs);
 void uvm_mm_release(struct uvm_va_space *vs);
+bool uvm_mm_initialized(struct uvm_va_space *vs);
 bool uvm_mm_releasing(struct uvm_va_space *vs);
 
 /* ---- channels (channel.c) ---- */
@@ -376,7 +377,7 @@ void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 			unsigned long npages, unsigned long *pfns);
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
-			 unsigned long npages, unsigned long *pfns);
+			 unsigned long npages, unsigned long *pfns, bool write);
 extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;
 
 /* ---- copies (copy.c) ---- */

@@ -88,8 +88,8 @@ static int uvm_enum_gpus_ioctl(struct uvm_ucmd *ucmd)
 enum uvm_want {
 	UVM_WANT_FRESH,		/* an open that is nothing yet */
 	UVM_WANT_NOT_MM,	/* anything but an mm file */
-	UVM_WANT_VA_SPACE,	/* a VA space of this process */
-	UVM_WANT_MM,		/* the same, whose mm is alive */
+	UVM_WANT_VA_SPACE,	/* a VA space of this process that has, or had, an mm */
+	UVM_WANT_MM,		/* the same, and the mm is alive */
 };
 
 struct uvm_ioctl_op {
@@ -97,7 +97,8 @@ struct uvm_ioctl_op {
 	unsigned int min_size;
 	unsigned int reserved_at;	/* a __u32 that must be 0, or 0 */
 	enum uvm_want want;
-	bool partial;			/* results are copied back on errors too */
+	bool out;			/* there are results to copy back */
+	bool partial;			/* also on errors */
 	int (*execute)(struct uvm_ucmd *ucmd);
 };
 
@@ -134,29 +135,29 @@ union uvm_ucmd_buffer {
 
 static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_INFO, uvm_info_ioctl, uvm_info, out_max_query,
-	       UVM_WANT_NOT_MM),
+	       UVM_WANT_NOT_MM, .out = true),
 	UVM_OP(UVM_INIT, uvm_init_ioctl, uvm_init, flags, UVM_WANT_FRESH),
 	UVM_OP(UVM_MM_INIT, uvm_mm_init_ioctl, uvm_mm_init, __reserved,
 	       UVM_WANT_FRESH, UVM_RESERVED(uvm_mm_init)),
 	UVM_OP(UVM_ENUM_GPUS, uvm_enum_gpus_ioctl, uvm_enum_gpus, __reserved,
-	       UVM_WANT_NOT_MM, UVM_RESERVED(uvm_enum_gpus)),
+	       UVM_WANT_NOT_MM, UVM_RESERVED(uvm_enum_gpus), .out = true),
 	UVM_OP(UVM_REGISTER_GPU, uvm_register_gpu_ioctl, uvm_register_gpu,
-	       out_numa_node, UVM_WANT_MM),
+	       out_numa_node, UVM_WANT_MM, .out = true),
 	UVM_OP(UVM_UNREGISTER_GPU, uvm_unregister_gpu_ioctl, uvm_unregister_gpu,
 	       uuid, UVM_WANT_VA_SPACE),
 	UVM_OP(UVM_CHANNEL_CREATE, uvm_channel_create_ioctl, uvm_channel_create,
-	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_channel_create)),
+	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_channel_create), .out = true),
 	UVM_OP(UVM_CHANNEL_SUBMIT, uvm_channel_submit_ioctl, uvm_channel_submit,
-	       out_point, UVM_WANT_MM),
+	       out_point, UVM_WANT_MM, .out = true),
 	UVM_OP(UVM_CHANNEL_QUERY, uvm_channel_query_ioctl, uvm_channel_query,
-	       out_completed, UVM_WANT_VA_SPACE),
+	       out_completed, UVM_WANT_VA_SPACE, .out = true),
 	UVM_OP(UVM_CHANNEL_DESTROY, uvm_channel_destroy_ioctl,
 	       uvm_channel_destroy, __reserved, UVM_WANT_VA_SPACE,
 	       UVM_RESERVED(uvm_channel_destroy)),
 	UVM_OP(UVM_WAIT, uvm_wait_ioctl, uvm_wait, out_completed,
-	       UVM_WANT_VA_SPACE, UVM_RESERVED(uvm_wait), .partial = true),
+	       UVM_WANT_VA_SPACE, UVM_RESERVED(uvm_wait), .partial = true, .out = true),
 	UVM_OP(UVM_MIGRATE, uvm_migrate_ioctl, uvm_migrate, out_done,
-	       UVM_WANT_MM, .partial = true),
+	       UVM_WANT_MM, .partial = true, .out = true),
 	UVM_OP(UVM_QUERY_RESIDENCY, uvm_query_residency_ioctl,
 	       uvm_query_residency, pages, UVM_WANT_MM),
 };
@@ -178,7 +179,9 @@ static int uvm_ucmd_get(struct uvm_ucmd *ucmd, enum uvm_want want)
 	ucmd->vs = ucmd->file->vs;
 	if (ucmd->vs->mm != current->mm)
 		return -EPERM;
-	return want == UVM_WANT_MM ? uvm_mm_retain(ucmd->vs) : 0;
+	if (want == UVM_WANT_MM)
+		return uvm_mm_retain(ucmd->vs);
+	return uvm_mm_initialized(ucmd->vs) ? 0 : -EBADFD;
 }
 
 static void uvm_ucmd_put(struct uvm_ucmd *ucmd, enum uvm_want want)
@@ -223,6 +226,11 @@ static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
 	if (uvm_cmd_has_reserved(op, &buf))
 		return -EINVAL;
 
+	/* Nothing is done whose result could not be delivered. */
+	size = min(size, op->size);
+	if (op->out && copy_to_user(ubuffer, &buf, size))
+		return -EFAULT;
+
 	ucmd.cmd = &buf;
 	ret = uvm_ucmd_get(&ucmd, op->want);
 	if (ret)
@@ -230,8 +238,8 @@ static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
 	ret = op->execute(&ucmd);
 	uvm_ucmd_put(&ucmd, op->want);
 
-	if ((!ret || op->partial) &&
-	    copy_to_user(ubuffer, &buf, min(size, op->size)))
+	if (op->out && (!ret || op->partial) &&
+	    copy_to_user(ubuffer, &buf, size))
 		return -EFAULT;
 	return ret;
 }

@@ -42,10 +42,13 @@
  * struct uvm_target - where pages go
  * @gpu: into this GPU's own memory; NULL for system memory
  * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
+ * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
+ *	GPU
  */
 struct uvm_target {
 	struct uvm_gpu *gpu;
 	int node;
+	bool populate;
 };
 
 /**
@@ -519,11 +522,10 @@ static enum uvm_skip uvm_skip_reason(const struct uvm_target *dest,
 {
 	if (res->where == UVM_WHERE_OTHER_DEVICE)
 		return UVM_SKIP_OTHER_DEVICE;
-	if (res->where == UVM_WHERE_NONE && !dest->gpu)
+	if (res->where == UVM_WHERE_NONE && !dest->gpu && !dest->populate)
 		return UVM_SKIP_HOLE_NOT_POPULATED;
-	if (res->where == UVM_WHERE_NONE && !vma_is_anonymous(mv->args.vma))
-		return UVM_SKIP_VMA_KIND;
-	if (res->where == UVM_WHERE_CPU && !res->anon)
+	if (!res->anon && res->where != UVM_WHERE_GPU &&
+	    !vma_is_anonymous(mv->args.vma))
 		return UVM_SKIP_VMA_KIND;
 	return test_bit(bit, mv->starved) ? UVM_SKIP_NO_MEMORY : UVM_SKIP_BUSY;
 }
@@ -549,22 +551,30 @@ static void uvm_settle_count(struct uvm_migration *mig, struct uvm_move *mv)
 
 /*
  * Would another attempt, better prepared, have a chance? To a GPU: pages that are
- * on another one or swapped out. To the CPU: pages on a GPU that is a NUMA node.
+ * on another one, or swapped out; if it is a NUMA node, also absent ones and those
+ * that are the zero page. To the CPU: pages on a GPU that is a NUMA node. And pages
+ * that were busy, once: somebody looked at them just then, or another CPU's list of
+ * fresh pages still held them.
  */
 static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 			     unsigned long bit)
 {
+	const struct uvm_target *dest = &mig->dest;
 	struct uvm_residency res;
 
 	if (bit >= mv->npages || test_bit(bit, mv->moved) ||
 	    test_bit(bit, mv->starved))
 		return false;
 	uvm_residency_of(mig->pfns[bit], &res);
-	if (uvm_page_arrived(&mig->dest, &res))
+	if (uvm_page_arrived(dest, &res))
 		return false;
-	if (mig->dest.gpu && res.where == UVM_WHERE_NONE)
-		return vma_is_anonymous(mv->args.vma);
-	return res.where == UVM_WHERE_GPU;
+	if (res.where == UVM_WHERE_GPU)
+		return true;
+	if (!vma_is_anonymous(mv->args.vma))
+		return false;
+	if (res.where == UVM_WHERE_NONE)
+		return dest->gpu || dest->populate;
+	return res.anon || dest->populate;
 }
 
 static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
@@ -576,13 +586,13 @@ static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 	unsigned long end = mv->base + last * PAGE_SIZE;
 	const struct uvm_target *dest = &mig->dest;
 
-	if (dest->gpu) {
+	if (dest->gpu)
 		uvm_migrate_home(vma, start, end);
+	if (dest->gpu || dest->populate)
 		uvm_mirror_populate(mig->vs, start, last - first,
-				    mig->pfns + first);
-	} else if (uvm_target_is_any_cpu(dest)) {
+				    mig->pfns + first, dest->populate);
+	if (uvm_target_is_any_cpu(dest))
 		dest = &near;
-	}
 	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
 }
 
@@ -771,13 +781,13 @@ static int uvm_migrate_dest(struct uvm_ucmd *ucmd, struct uvm_target *dest,
 	bool has_uuid = memchr_inv(cmd->dest_uuid, 0, UVM_UUID_LEN);
 
 	*gpu = NULL;
-	dest->gpu = NULL;
-	dest->node = NUMA_NO_NODE;
+	*dest = (struct uvm_target){ .node = NUMA_NO_NODE };
 	if (cmd->dest_kind == UVM_DEST_GPU && !cmd->dest_node) {
 		*gpu = uvm_va_space_get_gpu(ucmd->vs, cmd->dest_uuid);
 		if (IS_ERR(*gpu))
 			return PTR_ERR(*gpu);
-		if (uvm_gpu_is_numa(*gpu))
+		dest->populate = uvm_gpu_is_numa(*gpu);
+		if (dest->populate)
 			dest->node = (*gpu)->desc.numa_node;
 		else
 			dest->gpu = *gpu;

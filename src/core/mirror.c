@@ -268,7 +268,61 @@ static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 	return found;
 }
 
-/* Reads the CPU's page table; what the fault wants is made present. */
+/*
+ * Makes the wanted pages of a run present. HMM fills a hole in the page table from
+ * end to end, whatever single pages ask for, so it is shown no more than is wanted.
+ */
+static int uvm_mirror_fault_in(struct hmm_range *range, unsigned long *pfns,
+			       unsigned long base, const u8 *access)
+{
+	unsigned int i, first;
+	int ret = 0;
+
+	for (i = 0; i < UVM_BLOCK_PAGES && !ret; i++) {
+		for (first = i; i < UVM_BLOCK_PAGES && access[i]; i++)
+			pfns[i] = HMM_PFN_REQ_FAULT |
+				  (access[i] > UVM_ACCESS_READ ?
+				   HMM_PFN_REQ_WRITE : 0);
+		if (i == first)
+			continue;
+		range->start = base + first * PAGE_SIZE;
+		range->end = base + i * PAGE_SIZE;
+		range->hmm_pfns = pfns + first;
+		ret = hmm_range_fault(range);
+	}
+	return ret;
+}
+
+static int uvm_mirror_look_block(struct hmm_range *range, unsigned long *pfns,
+				 unsigned long base)
+{
+	memset(pfns, 0, UVM_BLOCK_PAGES * sizeof(*pfns));
+	range->start = base;
+	range->end = base + UVM_BLOCK_SIZE;
+	range->hmm_pfns = pfns;
+	range->pfn_flags_mask = 0;
+	return hmm_range_fault(range);
+}
+
+/* Does the look at the whole block still show what the fault wants? */
+static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
+{
+	unsigned long need;
+	unsigned int i;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		if (!access[i])
+			continue;
+		need = HMM_PFN_VALID;
+		if (access[i] > UVM_ACCESS_READ)
+			need |= HMM_PFN_WRITE;
+		if ((pfns[i] & need) != need)
+			return false;
+	}
+	return true;
+}
+
+/* Reads the CPU's page table, after making present what the fault wants. */
 static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 			   struct uvm_mirror_request *req, unsigned long base,
 			   const u8 *access, unsigned long seq)
@@ -277,23 +331,17 @@ static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 	struct hmm_range range = {
 		.notifier = &span->mni,
 		.notifier_seq = seq,
-		.start = base,
-		.end = base + UVM_BLOCK_SIZE,
-		.hmm_pfns = req->pfns,
 		.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
 		.dev_private_owner = UVM_PGMAP_OWNER,
 	};
-	unsigned int i;
 	int ret;
 
-	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
-		req->pfns[i] = access[i] ? HMM_PFN_REQ_FAULT : 0;
-		if (access[i] > UVM_ACCESS_READ)
-			req->pfns[i] |= HMM_PFN_REQ_WRITE;
-	}
 	mmap_read_lock(mm);
-	ret = hmm_range_fault(&range);
-	if (!ret && uvm_mirror_bring_home(gs, req->pfns, base, access))
+	ret = uvm_mirror_fault_in(&range, req->pfns, base, access);
+	if (!ret)
+		ret = uvm_mirror_look_block(&range, req->pfns, base);
+	if (!ret && (!uvm_mirror_satisfied(req->pfns, access) ||
+		     uvm_mirror_bring_home(gs, req->pfns, base, access)))
 		ret = -EBUSY;
 	mmap_read_unlock(mm);
 	return ret;
@@ -449,8 +497,8 @@ out:
  *
  * Fault worker of the GPU only. Takes mmap_lock.
  *
- * Return: 0; -EFAULT if one of the accesses is not allowed or has no memory
- * behind it; -ENOMEM; -EBUSY if the block kept changing.
+ * Return: 0; -EFAULT or -EPERM if one of the accesses is not allowed or has no
+ * memory behind it; -ENOMEM; -EBUSY if the block kept changing.
  */
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long base, const u8 *access)
@@ -518,12 +566,14 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
  * @start: first address
  * @npages: number of pages
  * @pfns: room for HMM entries
+ * @write: they must be real pages, not the zero page
  *
  * Waits for pages, so the caller has none locked. Stops at the first page that
  * can't be had; that is no error here.
  */
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
-			 unsigned long npages, unsigned long *pfns)
+			 unsigned long npages, unsigned long *pfns, bool write)
 {
-	uvm_mirror_look(vs, start, npages, pfns, HMM_PFN_REQ_FAULT);
+	uvm_mirror_look(vs, start, npages, pfns,
+			HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0));
 }

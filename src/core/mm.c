@@ -57,6 +57,11 @@ void uvm_mm_release(struct uvm_va_space *vs)
 	spin_unlock(&vs->mm_lock);
 }
 
+bool uvm_mm_initialized(struct uvm_va_space *vs)
+{
+	return READ_ONCE(vs->mm_state) != UVM_MM_UNINITIALIZED;
+}
+
 /* Whoever works long under a retained mm asks this now and then, and stops. */
 bool uvm_mm_releasing(struct uvm_va_space *vs)
 {

@@ -478,8 +478,8 @@ enum uvm_skip {
  *	out_skipped account for every page of them.
  *
  * Not moving a page is no error: it is counted. Data is never lost. Absent and
- * zero pages of anonymous memory become zeroed pages in a GPU's memory, unless it
- * is a NUMA node.
+ * zero pages of anonymous memory become zeroed pages in a GPU's memory; if it is a
+ * NUMA node, only where the process may write.
  *
  * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EINVAL for a range that is
  * empty, unaligned or wraps; EFAULT if any part of the range is not mapped, or

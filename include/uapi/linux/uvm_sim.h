@@ -103,7 +103,7 @@ static inline __u64 uvm_sim_keystream(__u64 seed, __u64 word)
  * it once its command is complete.
  */
 
-#define UVM_SIM_RING_ENTRIES	4096
+#define UVM_SIM_RING_ENTRIES	1024
 
 /**
  * struct uvm_sim_ring_entry - a slot of a channel's ring
