@@ -29,9 +29,9 @@ suites() {
 	local f name lines
 	echo "kunit"
 	for f in "$tests"/*.c "$tests"/*.sh; do
-		name=$(basename "$f" .c)
+		name=$(basename "${f%.*}")
 		case $name in
-		lib_* | '*'*) continue ;;
+		lib_* | helper_* | '*') continue ;;
 		esac
 		lines=$(sed -n "s|^\($name\(/[a-z0-9_-]*\)\{0,1\}\): *|\1 |p" \
 			"$tests/params" 2>/dev/null || true)
@@ -40,12 +40,11 @@ suites() {
 }
 
 wanted() {
-	local name=$1 s
+	local s
 	[ -n "${SUITE:-}" ] || return 0
 	for s in $SUITE; do
-		s=${s%.sh}
-		[ "$s" != "$name" ] && [ "$s" != "${name%.sh}" ] &&
-			[ "$s" != "${name%%/*}" ] || return 0
+		# a suite's name asks for all its variants
+		if [ "$s" = "$1" ] || [ "$s" = "${1%%/*}" ]; then return 0; fi
 	done
 	return 1
 }
@@ -103,6 +102,33 @@ judge() {
 
 count() { awk -F'\t' -v w="$1" '$1 == w { n++ } END { print n + 0 }' "${@:2}"; }
 
+# What the tests said about their failures, and the kernel about ours.
+explain() {
+	local log=$1
+	grep '^fail' "$log.tsv" | sed 's/^fail\t/    /' >&2
+	awk '/^(ok|1\.\.)/ { n = 0 } /^#/ { said[n++] = $0 }
+	     /^not ok/ { for (i = 0; i < n; i++) print "\t" said[i]
+			 print "\t" $0; n = 0 }' "$log.result" | head -n 60 >&2
+	[ ! -s "$log.scan" ] || head -n 150 "$log.scan" >&2
+}
+
+# The library's and the tool's own tests need no guest.
+run_unit() {
+	local log=$state/host/unit
+	mkdir -p "$(dirname "$log")"
+	rm -f "$log".*
+	say "host: unit"
+	CMOCKA_MESSAGE_OUTPUT=tap make -s -C "$TOP/tests/unit" \
+		O="$BUILD/user" check >"$log.result" 2>&1 </dev/null ||
+		echo "HARNESS-FAIL make -C tests/unit check" >>"$log.result"
+	{
+		awk -f "$TOP/scripts/tap.awk" "$log.result"
+		sed -n 's/^HARNESS-FAIL /fail\t/p' "$log.result"
+	} >"$log.tsv"
+	[ "$(count fail "$log.tsv")" = 0 ] || tail -n 40 "$log.result" >&2
+	sed "s|^\([a-z]*\)\t|\1\thost unit: |" "$log.tsv" >>"$state/results"
+}
+
 run_suite() {
 	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
 	log=$state/$lane/${name//\//-}
@@ -114,7 +140,7 @@ run_suite() {
 		rm -f "$log".*
 		if has "$dir" PROVE_LOCKING; then
 			budget=120
-			args=page_poison=1
+			args="page_poison=1 UVM_TIME_SCALE=4"
 		fi
 		budget=$((budget * iter))
 		# parts of check-all stay below 20 minutes
@@ -131,8 +157,7 @@ run_suite() {
 		if [ "$(count fail "$log.tsv")" = 0 ]; then
 			echo "$key" >"$log.key"
 		else
-			grep '^fail' "$log.tsv" | sed 's/^fail\t/    /' >&2
-			head -n 150 "$log.scan" >&2
+			explain "$log"
 		fi
 	fi
 	sed "s|^\([a-z]*\)\t|\1\t$lane $name: |" "$log.tsv" >>"$state/results"
@@ -143,6 +168,9 @@ mkdir -p "$state"
 : >"$state/results"
 say "user programs"
 logged "$BUILD/user.log" make -C "$TOP" -j"$JOBS" user
+case " ${SUITE:-unit} " in
+*" unit "*) [ -n "${KERNEL:-}" ] || run_unit ;;
+esac
 
 for lane in $lanes; do
 	dir=$("$TOP/scripts/kernel.sh" "$lane")

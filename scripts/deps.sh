@@ -7,7 +7,8 @@ set -euo pipefail
 
 declare -A packages=(
 	# gcc-12 is what the stock headers were built with
-	[build]="build-essential gcc-12 kmod libnuma-dev libelf-dev pahole linux-headers-amd64"
+	[build]="build-essential gcc-12 kmod libnuma-dev libcmocka-dev libelf-dev
+		pahole linux-headers-amd64"
 	[guest]="qemu-system-x86 busybox-static cpio gzip libnuma-dev"
 	[kernel]="flex bison bc cpio xz-utils libelf-dev libssl-dev python3 perl"
 	[lint]="sparse perl"

@@ -25,9 +25,10 @@ ktap {
 		next
 }
 /^1\.\.[0-9]+/ {
-	if (ktap) close_plan()
+	# several programs may follow each other
+	close_plan()
 	plan = substr($1, 4) + 0
-	if (ktap) seen = 0
+	seen = 0
 	planned = 1
 	next
 }
