@@ -39,10 +39,24 @@ logged "$BUILD/user.log" make -C "$TOP" -j"$JOBS" user
 logged "$BUILD/$lane/modules.log" "$TOP/scripts/modules.sh" \
 	"$dir/build" "$lane" W=1 UVM_WERROR=y
 
+# Memory that the CPU cannot address needs the kernel's support; else it is
+# the PCI functions' memory.
+gpu=${GPU:-private}
+if ! grep -q '^CONFIG_DEVICE_PRIVATE=y' "$dir/build/include/config/auto.conf"; then
+	[ "${GPU:-}" != private ] ||
+		die "$(cat "$dir/release") has no DEVICE_PRIVATE: try KERNEL=7.3"
+	gpu=coherent
+fi
+case $gpu in
+private) params="gpus=1" ;;
+coherent) params="gpus=0 pci=1" ;;
+*) die "GPU=$gpu is neither private nor coherent" ;;
+esac
+
 run=$BUILD/$lane/demo.run
 cat >"$run" <<-END
 	insmod /lib/modules/uvm.ko || exit 1
-	insmod /lib/modules/uvm_sim.ko ${GPU:+kind=$GPU} || exit 1
+	insmod /lib/modules/uvm_sim.ko $params || exit 1
 	uvmctl demo "/data/$(basename "$file")"
 	rc=\$?
 	rmmod uvm_sim || rc=1

@@ -32,7 +32,7 @@ MACHINE=(
 # A dead guest ends at once (-no-reboot); a warning does not, so that all of
 # them are seen.
 APPEND="console=ttyS0,115200 loglevel=7 panic=-1 oops=panic"
-APPEND+=" random.trust_cpu=on no_timer_check tsc=reliable"
+APPEND+=" random.trust_cpu=on no_timer_check tsc=reliable kunit.enable=1"
 
 # run_qemu ACCELERATOR SECONDS LOG INITRAMFS: results on stdout
 run_qemu() {
