@@ -348,13 +348,17 @@ u64 uvm_next_id(void);
 #define UVM_SPAN_BLOCKS		(UVM_SPAN_SIZE >> UVM_BLOCK_SHIFT)
 
 /**
- * struct uvm_dma_block - DMA addresses of the system pages a GPU maps in a block
- * @addr: by page; DMA_MAPPING_ERROR for none. Protected by
- *	&uvm_gpu_space.notifier_lock; the fault worker alone adds.
+ * struct uvm_dma_block - DMA mappings of the system pages a GPU maps in a block
+ * @map: by page: DMA address, with UVM_DMA_WRITE if the GPU may write there; or
+ *	UVM_DMA_NONE. Protected by &uvm_gpu_space.notifier_lock; the fault worker
+ *	alone adds.
  */
 struct uvm_dma_block {
-	dma_addr_t addr[UVM_BLOCK_PAGES];
+	dma_addr_t map[UVM_BLOCK_PAGES];
 };
+
+#define UVM_DMA_WRITE	((dma_addr_t)1)
+#define UVM_DMA_NONE	(~(dma_addr_t)0)
 
 /**
  * struct uvm_span - a part of a GPU space under one interval notifier

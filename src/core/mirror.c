@@ -39,16 +39,18 @@
 /**
  * struct uvm_mirror_request - room to map one block
  * @pfns: what HMM says
- * @dma: new DMA mappings by page; DMA_MAPPING_ERROR for none, or once the DMA
- *	block has taken it
+ * @dma: as &uvm_dma_block.map: new mappings, until the DMA block has taken them,
+ *	and those that they replaced
  * @entries: what the GPU is told
  * @nr: number of @entries
+ * @replaced: some entry took the place of one with another DMA address
  */
 struct uvm_mirror_request {
 	unsigned long pfns[UVM_BLOCK_PAGES];
 	dma_addr_t dma[UVM_BLOCK_PAGES];
 	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
 	unsigned int nr;
+	bool replaced;
 };
 
 struct uvm_mirror_request *uvm_mirror_request_alloc(void)
@@ -66,13 +68,35 @@ static unsigned int uvm_span_block(unsigned long addr)
 	return (addr & (UVM_SPAN_SIZE - 1)) >> UVM_BLOCK_SHIFT;
 }
 
-static void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *addr)
+static enum dma_data_direction uvm_dma_dir(bool write)
 {
-	if (*addr == DMA_MAPPING_ERROR)
+	return write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
+}
+
+/* Returns UVM_DMA_NONE if it can't be mapped. */
+static dma_addr_t uvm_dma_map(struct uvm_gpu *gpu, struct page *page, bool write)
+{
+	dma_addr_t addr = dma_map_page_attrs(gpu->desc.dev, page, 0, PAGE_SIZE,
+					     uvm_dma_dir(write), UVM_DMA_ATTRS);
+
+	if (dma_mapping_error(gpu->desc.dev, addr))
+		return UVM_DMA_NONE;
+	return addr | (write ? UVM_DMA_WRITE : 0);
+}
+
+static void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *map)
+{
+	if (*map == UVM_DMA_NONE)
 		return;
-	dma_unmap_page_attrs(gpu->desc.dev, *addr, PAGE_SIZE, DMA_BIDIRECTIONAL,
-			     UVM_DMA_ATTRS);
-	*addr = DMA_MAPPING_ERROR;
+	dma_unmap_page_attrs(gpu->desc.dev, *map & ~UVM_DMA_WRITE, PAGE_SIZE,
+			     uvm_dma_dir(*map & UVM_DMA_WRITE), UVM_DMA_ATTRS);
+	*map = UVM_DMA_NONE;
+}
+
+/* Is there a mapping that does for the access? */
+static bool uvm_dma_serves(dma_addr_t map, bool write)
+{
+	return map != UVM_DMA_NONE && (!write || map & UVM_DMA_WRITE);
 }
 
 /* Gives up the DMA mappings of [start, end), which no GPU entry uses any more. */
@@ -89,7 +113,7 @@ static void uvm_span_dma_unmap(struct uvm_span *span, unsigned long start,
 			continue;
 		}
 		uvm_dma_unmap(span->gs->gpu,
-			      &block->addr[(addr >> PAGE_SHIFT) %
+			      &block->map[(addr >> PAGE_SHIFT) %
 					   UVM_BLOCK_PAGES]);
 	}
 }
@@ -220,8 +244,7 @@ static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
 	block = kvmalloc(sizeof(*block), GFP_KERNEL);
 	if (!block)
 		return NULL;
-	memset(block->addr, 0xff, sizeof(block->addr));
-	static_assert(DMA_MAPPING_ERROR == (dma_addr_t)~0ULL);
+	memset(block->map, 0xff, sizeof(block->map));
 	mutex_lock(&span->gs->notifier_lock);
 	*slot = block;
 	mutex_unlock(&span->gs->notifier_lock);
@@ -234,8 +257,24 @@ static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
 }
 
 /*
- * A page in another GPU's memory that the fault wants: bring it home, and look
- * again. Returns true if there was one.
+ * A page that the GPU can't use where it is. One is in another GPU's memory. Or it
+ * is in this GPU's private memory, shared after a fork, and to be written: HMM
+ * doesn't break the sharing of such a page, but it does at home.
+ */
+static bool uvm_mirror_must_come_home(const struct uvm_gpu *gpu, unsigned long pfn,
+				      u8 access)
+{
+	struct page *page = hmm_pfn_to_page(pfn);
+
+	if (!access || !(pfn & HMM_PFN_VALID) || !uvm_page_is_ours(page))
+		return false;
+	return !uvm_mirror_own_page(gpu, page) ||
+	       (access > UVM_ACCESS_READ && !(pfn & HMM_PFN_WRITE));
+}
+
+/*
+ * Brings home what must come home before the fault can be served. Returns true if
+ * there was any: look again.
  */
 static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 				  const unsigned long *pfns, unsigned long base,
@@ -244,15 +283,11 @@ static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 	struct vm_area_struct *vma;
 	unsigned long addr, start;
 	bool found = false;
-	struct page *page;
 	unsigned int i;
 
 	lockdep_assert_held(&gs->vs->mm->mmap_lock);
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
-		if (!access[i] || !(pfns[i] & HMM_PFN_VALID))
-			continue;
-		page = hmm_pfn_to_page(pfns[i]);
-		if (!uvm_page_is_ours(page) || uvm_mirror_own_page(gs->gpu, page))
+		if (!uvm_mirror_must_come_home(gs->gpu, pfns[i], access[i]))
 			continue;
 		found = true;
 		addr = base + i * PAGE_SIZE;
@@ -340,25 +375,26 @@ static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 	ret = uvm_mirror_fault_in(&range, req->pfns, base, access);
 	if (!ret)
 		ret = uvm_mirror_look_block(&range, req->pfns, base);
-	if (!ret && (!uvm_mirror_satisfied(req->pfns, access) ||
-		     uvm_mirror_bring_home(gs, req->pfns, base, access)))
+	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
+		     !uvm_mirror_satisfied(req->pfns, access)))
 		ret = -EBUSY;
 	mmap_read_unlock(mm);
 	return ret;
 }
 
 /*
- * DMA-maps the system pages that have no mapping yet. An existing one is for the
- * same page: had the page changed, the notifier would have taken it.
+ * DMA-maps the system pages that have no mapping, or one that is too weak. An
+ * existing one is for the same page: had the page changed, the notifier would have
+ * taken it.
  */
 static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 			      struct uvm_mirror_request *req, unsigned long base,
 			      const u8 *access)
 {
-	struct device *dev = gs->gpu->desc.dev;
 	struct uvm_dma_block *block = NULL;
 	struct page *page;
 	unsigned int i;
+	bool write;
 
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
 		if (!(req->pfns[i] & HMM_PFN_VALID))
@@ -370,15 +406,11 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 			block = uvm_dma_block_get(span, base);
 		if (!block)
 			return -ENOMEM;
-		if (READ_ONCE(block->addr[i]) != DMA_MAPPING_ERROR)
+		write = req->pfns[i] & HMM_PFN_WRITE;
+		if (uvm_dma_serves(READ_ONCE(block->map[i]), write))
 			continue;
-		req->dma[i] = dma_map_page_attrs(dev, page, 0, PAGE_SIZE,
-						 DMA_BIDIRECTIONAL,
-						 UVM_DMA_ATTRS);
-		if (!dma_mapping_error(dev, req->dma[i]))
-			continue;
-		req->dma[i] = DMA_MAPPING_ERROR;
-		if (access[i])
+		req->dma[i] = uvm_dma_map(gs->gpu, page, write);
+		if (req->dma[i] == UVM_DMA_NONE && access[i])
 			return -ENOMEM;
 	}
 	return 0;
@@ -407,12 +439,14 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 			entry->flags |= UVM_ENTRY_ATOMIC;
 		return true;
 	}
-	if (block->addr[i] == DMA_MAPPING_ERROR)
-		swap(block->addr[i], req->dma[i]);
-	if (block->addr[i] == DMA_MAPPING_ERROR)
+	if (req->dma[i] != UVM_DMA_NONE) {
+		req->replaced |= block->map[i] != UVM_DMA_NONE;
+		swap(block->map[i], req->dma[i]);
+	}
+	if (!uvm_dma_serves(block->map[i], write))
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;
-	entry->addr = block->addr[i];
+	entry->addr = block->map[i] & ~UVM_DMA_WRITE;
 	if (write)
 		folio_mark_dirty(page_folio(page));
 	return true;
@@ -447,6 +481,7 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 
 	lockdep_assert_held(&gs->notifier_lock);
 	req->nr = 0;
+	req->replaced = false;
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
 		struct uvm_gpu_entry *entry = &req->entries[req->nr];
 
@@ -458,6 +493,8 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 	}
 	uvm_mirror_merge(gs->gpu, req);
 	gs->gpu->desc.ops->map(gs->as, req->entries, req->nr);
+	if (req->replaced)
+		gs->gpu->desc.ops->tlb_invalidate(gs->as, base, UVM_BLOCK_SIZE);
 }
 
 static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,

@@ -760,8 +760,8 @@ TEST_V(touch_private, only_private)
 			EXPECT_EQ(st[i].where, UVM_WHERE_GPU);
 	/* a store does the same */
 	fix_to_gpu(&f, p, length);
-	p[200 * PAGE + 8] ^= 0xff;
-	p[200 * PAGE + 8] ^= 0xff;
+	*(volatile char *)(p + 200 * PAGE + 8) ^= 0xff;
+	*(volatile char *)(p + 200 * PAGE + 8) ^= 0xff;
 	EXPECT_EQ(fix_on_cpu(&f, p + 200 * PAGE, PAGE), 1);
 	EXPECT_EQ(fix_on_gpu(&f, p, 64 * PAGE), 64);
 	EXPECT_PATTERN(p, length, 23);

@@ -709,6 +709,7 @@ TEST_V(hmm_mixedmap, kinds)
 	uint64_t point;
 	struct fix f;
 	char *p, *copy;
+	int ret;
 
 	fix_open(&f, v);
 	copy = anon(PAGE, PROT_READ | PROT_WRITE, 0);
@@ -724,11 +725,13 @@ TEST_V(hmm_mixedmap, kinds)
 		ASSERT_RET(channel_create(f.s.fd, f.gpu.uuid, &channel), 0);
 		c = CMD(TOUCH, .dst = ADDR(p), .length = 1, .arg0 = 1);
 		ASSERT_RET(channel_submit(f.s.fd, channel, &c, 1, &point), 0);
-		EXPECT_RET(channel_wait(f.s.fd, channel, point, PATIENCE, NULL),
-			   -ECANCELED);
+		/* raw page frames before 7.0, pages like any other since */
+		ret = channel_wait(f.s.fd, channel, point, PATIENCE, NULL);
+		EXPECT_RET2(ret, 0, -ECANCELED);
 		ASSERT_RET(channel_query(f.s.fd, channel, &q), 0);
-		EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
-		EXPECT_EQ(q.out_address, ADDR(p));
+		EXPECT_EQ(q.out_state, ret ? UVM_CHANNEL_FAULTED :
+					     UVM_CHANNEL_RUNNING);
+		EXPECT_EQ(q.out_address, ret ? ADDR(p) : 0);
 	}
 	fix_close(&f);
 }
