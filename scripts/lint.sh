@@ -39,8 +39,10 @@ for lane in newest 6.1; do
 	# the kernel are its own affair
 	"$TOP/scripts/modules.sh" "$dir/build" "lint-$lane" C=2 W=1 \
 		>"$log/sparse-$lane" 2>&1 || bad=1
-	if grep -E '^([^ ]*/)?(src/(core|sim)|tests/kunit|include/(uapi/linux/uvm|uvm))[^ ]*: (warning|error)' \
-		"$log/sparse-$lane" >&2; then
+	# Debian 12's sparse does not take the newest MODULE_*() and
+	# module_param() for constant
+	if grep -v 'error: bad constant expression$' "$log/sparse-$lane" |
+		grep -E '^([^ ]*/)?(src/(core|sim)|tests/kunit|include/(uapi/linux/uvm|uvm))[^ ]*: (warning|error)' >&2; then
 		bad=1
 	fi
 done
