@@ -135,7 +135,9 @@ static unsigned long uvm_move_addr(const struct uvm_move *mv, unsigned long i)
 
 /*
  * May the page move in this pass? Only anonymous memory can go to a device, and
- * moving anything else buys nobody anything. One pass uses the engine of one GPU:
+ * moving anything else buys nobody anything. A page that KSM merged stays: it may be
+ * mapped many times in one window, and core takes the page of a CPU fault once for
+ * each mapping, so it would never come home. One pass uses the engine of one GPU:
  * that of the fault page, or of the first device page it meets.
  */
 static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
@@ -157,7 +159,7 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 		mv->other_gpu = true;
 		return false;
 	}
-	if (!PageAnon(page))
+	if (!PageAnon(page) || folio_test_ksm(page_folio(page)))
 		return false;
 	return dest->gpu || (dest->node != NUMA_NO_NODE &&
 			     dest->node != page_to_nid(page));
@@ -553,7 +555,7 @@ static void uvm_settle_count(struct uvm_migration *mig, struct uvm_move *mv)
  * Would another attempt, better prepared, have a chance? To a GPU: pages that are
  * on another one, or swapped out; if it is a NUMA node, also absent ones and those
  * that are the zero page. To the CPU: pages on a GPU that is a NUMA node. And pages
- * that were busy, once: somebody looked at them just then, or another CPU's list of
+ * that were busy: somebody looked at them just then, or another CPU's list of
  * fresh pages still held them.
  */
 static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
@@ -596,28 +598,39 @@ static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
 }
 
+/* Tries again, run by run, what deserves it. Returns false if nothing did. */
+static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
+{
+	unsigned long bit, first;
+	bool any = false;
+
+	if (uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns))
+		return false;
+	for (bit = 0; bit < mv->npages; bit++) {
+		first = bit;
+		while (uvm_settle_wants(mig, mv, bit))
+			bit++;
+		if (bit == first)
+			continue;
+		uvm_settle_run(mig, mv, first, bit);
+		any = true;
+	}
+	return any;
+}
+
 /*
- * A block of which not all moved. Nothing is under way, so pages may be waited
- * for: what another attempt could move is tried again, run by run, and what
- * remains is counted.
+ * A block of which not all moved. Nothing is under way, so pages may be waited for:
+ * what another attempt could move is tried again, and what remains is counted. The
+ * second round is for huge pages just populated: where core splits them, it puts the
+ * zero page back in place of what is still zero.
  */
 static void uvm_settle(struct uvm_migration *mig, struct uvm_move *mv)
 {
-	struct vm_area_struct *vma = mv->args.vma;
-	unsigned long bit, first;
-
 	if (!mig->dest.gpu)
-		uvm_move_from_gpus(mv, vma, mv->base,
+		uvm_move_from_gpus(mv, mv->args.vma, mv->base,
 				   mv->base + mv->npages * PAGE_SIZE, &mig->dest);
-	if (!uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns)) {
-		for (bit = 0; bit < mv->npages; bit++) {
-			first = bit;
-			while (uvm_settle_wants(mig, mv, bit))
-				bit++;
-			if (bit != first)
-				uvm_settle_run(mig, mv, first, bit);
-		}
-	}
+	if (uvm_settle_round(mig, mv))
+		uvm_settle_round(mig, mv);
 	uvm_settle_count(mig, mv);
 }
 

@@ -448,7 +448,8 @@ enum uvm_dest {
  * @UVM_SKIP_OTHER_DEVICE: it is in the memory of a device that isn't ours
  * @UVM_SKIP_NO_MEMORY: no memory was left at the destination
  * @UVM_SKIP_BUSY: pinned, locked, raced with, or part of a large folio that the
- *	kernel doesn't split; core mm doesn't tell which. Also a failed copy.
+ *	kernel doesn't split; core mm doesn't tell which. Also a page merged by
+ *	KSM, and a failed copy.
  * @UVM_SKIP_NR: number of reasons
  */
 enum uvm_skip {
