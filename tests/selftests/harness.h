@@ -91,6 +91,12 @@ uint64_t harness_random(uint64_t *state);
 /* @n rounds, times UVM_ITER */
 unsigned int harness_rounds(unsigned int n);
 
+/*
+ * A slow kernel goes through a long list of combinations in strides of @n, from a
+ * random start (harness_seed), unless UVM_ITER asks for more.
+ */
+unsigned int harness_stride(unsigned int n);
+
 void harness_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void harness_skip(const char *fmt, ...)
 	__attribute__((format(printf, 1, 2), noreturn));

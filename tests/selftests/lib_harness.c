@@ -57,7 +57,13 @@ uint64_t harness_random(uint64_t *state)
 
 unsigned int harness_rounds(unsigned int n)
 {
-	return n * iter;
+	n *= iter;
+	return time_scale == 1 || n < 2 ? n : n / 2;
+}
+
+unsigned int harness_stride(unsigned int n)
+{
+	return time_scale == 1 || iter > 1 ? 1 : n;
 }
 
 /* One write per line: lines of several processes don't mix. */

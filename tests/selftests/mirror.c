@@ -1125,7 +1125,7 @@ static void migrate_remapped(struct fix *f, void *p, size_t length)
 TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
 {
 	static const int flags[] = { 0, MREMAP_DONTUNMAP };
-	size_t n, part, at, i, k;
+	size_t n, part, at, i, k, stride;
 	bool after;
 	struct fix f;
 	char *p, *q;
@@ -1133,7 +1133,8 @@ TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
 	fix_open(&f, v);
 	n = f.huge ? HUGE : 16 * PAGE;
 	part = n / 2;
-	for (i = 0; i < 12; i++) {
+	stride = harness_stride(5);
+	for (i = harness_seed % stride; i < 12; i += stride) {
 		after = i & 1;
 		k = i >> 1 & 1;
 		at = n / 4 * (i >> 2);
