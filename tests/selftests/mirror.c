@@ -1102,10 +1102,10 @@ TEST_V(hmm_migrate_partial_unmap_fault, kinds_huge)
 }
 
 /*
- * A huge page of which half was remapped is mapped page by page. Kernels before
- * 7.0 leave such pages out of a migration: then they are busy, all of them.
+ * A huge page that was remapped or copied in part is mapped page by page. Kernels
+ * before 7.0 leave what remains of it out of a migration: it is busy.
  */
-static void migrate_remapped(struct fix *f, void *p, size_t length)
+static void migrate_pieces(struct fix *f, void *p, size_t length)
 {
 	struct utsname uts;
 	struct uvm_migrate m;
@@ -1118,7 +1118,8 @@ static void migrate_remapped(struct fix *f, void *p, size_t length)
 	ASSERT_RET(migrate(f->s.fd, p, length, UVM_DEST_GPU, 0, f->gpu.uuid, &m), 0);
 	expect_accounts(&m);
 	EXPECT_EQ(m.out_done, length);
-	EXPECT_EQ(m.out_moved + m.out_skipped[UVM_SKIP_BUSY], length / PAGE);
+	EXPECT_EQ(m.out_moved + m.out_already + m.out_skipped[UVM_SKIP_BUSY],
+		  length / PAGE);
 }
 
 /* Moved before or after migration, whole or in part, source kept or not */
@@ -1146,7 +1147,7 @@ TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
 				   MREMAP_MAYMOVE | MREMAP_FIXED | flags[k],
 				   q + at) == q + at);
 		if (after)
-			migrate_remapped(&f, q + at, part);
+			migrate_pieces(&f, q + at, part);
 		expect_gpu_sees(&f, q + at, part, 90 + i, at / PAGE);
 		EXPECT_EQ(pattern_check_from(q + at, part, 90 + i, at / PAGE), -1);
 		EXPECT_EQ(pattern_check_from(p, at, 90 + i, 0), -1);
@@ -1718,7 +1719,7 @@ TEST_VT(race_write_and_fork, kinds_huge, 60)
 	p = fix_pattern(&f, f.length, 202);
 	for (i = 0; i < rounds; i++) {
 		if (i & 1)
-			fix_to_gpu(&f, p, f.length);
+			migrate_pieces(&f, p, f.length);
 		for (k = 0; k < 4; k++)
 			c[k] = CMD(XOR, .dst = ADDR(p), .length = f.length,
 				   .arg0 = k / 2);
