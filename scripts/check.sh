@@ -54,8 +54,7 @@ applies() {
 	local dir=$1 name=$2
 	case $name in
 	kunit) has "$dir" KUNIT && [ -e "$mod/tests/kunit/uvm_kunit.ko" ] ;;
-	# where memory cannot be private, the plain suite is coherent already
-	*/coherent | */private) has "$dir" DEVICE_PRIVATE ;;
+	*/private) has "$dir" DEVICE_PRIVATE ;;
 	esac
 }
 
