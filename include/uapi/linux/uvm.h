@@ -332,7 +332,8 @@ enum uvm_channel_state {
  * @UVM_FAULT_NO_MAPPING: the process has nothing mapped at the address
  * @UVM_FAULT_PERMISSION: the process may not make that access either
  * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
- *	file, poisoned, out of memory): what the CPU gets as SIGBUS
+ *	file, poisoned, out of memory): what the CPU gets as SIGBUS. Also memory of
+ *	memfd_secret(), which is for the process alone
  * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
  */
 enum uvm_fault_reason {
