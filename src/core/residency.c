@@ -43,7 +43,11 @@ void uvm_residency_of(unsigned long hmm_pfn, struct uvm_residency *res)
 	int gpu;
 
 	*res = (struct uvm_residency){ .node = NUMA_NO_NODE };
-	if (!(hmm_pfn & HMM_PFN_VALID))
+	/*
+	 * A page frame that isn't valid is a page which NUMA balancing hides for a
+	 * while, to see who wants it: it is there all the same.
+	 */
+	if (hmm_pfn & HMM_PFN_ERROR || (!(hmm_pfn & HMM_PFN_VALID) && !pfn))
 		return;
 	gpu = uvm_gpu_id_of_pfn(pfn);
 	if (gpu >= 0) {
