@@ -60,6 +60,8 @@ struct uvm_target {
  * @base: address of bit 0 of the bitmaps
  * @npages: pages from @base that this is about
  * @other_gpu: there were pages of a GPU other than @gpu: go again
+ * @lost: an engine that could not be reset may still read @seg: never used again,
+ *	never freed
  * @under_way: between uvm_move_begin() and uvm_move_end() of a migration
  * @moved: pages that arrived
  * @starved: pages for which there was no memory
@@ -78,6 +80,7 @@ struct uvm_move {
 	unsigned long base;
 	unsigned long npages;
 	bool other_gpu;
+	bool lost;
 	bool under_way;
 	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(starved, UVM_BLOCK_PAGES);
@@ -109,7 +112,8 @@ static struct uvm_move *uvm_move_alloc(unsigned int max)
 
 static void uvm_move_free(struct uvm_move *mv)
 {
-	kvfree(mv);
+	if (mv && !mv->lost)
+		kvfree(mv);
 }
 
 /* A new set of pages: nothing moved yet. */
@@ -295,8 +299,8 @@ static void uvm_move_copy_cpu(struct uvm_move *mv)
  * @dest: where to
  * @fault_page: the page that a CPU fault is about, or NULL
  *
- * Return: 0 if a move is under way, to be ended by uvm_move_end(); or what
- * migrate_vma_setup() says.
+ * Return: 0 if a move is under way, to be ended by uvm_move_end(); -EIO if @mv is
+ * lost; or what migrate_vma_setup() says.
  */
 static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 			  unsigned long start, unsigned long end,
@@ -319,6 +323,8 @@ static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	mv->gpu = fault_page ? uvm_gpu_of_page(fault_page) : dest->gpu;
 	mv->error = 0;
 	mv->other_gpu = false;
+	if (mv->lost)
+		return -EIO;
 	ret = migrate_vma_setup(&mv->args);
 	if (ret)
 		return ret;
@@ -342,6 +348,7 @@ static void uvm_move_fail(struct uvm_move *mv)
 	bool leak = mv->error == -ETIMEDOUT;
 	unsigned long i;
 
+	mv->lost = leak;
 	for (i = 0; i < mv->args.npages; i++) {
 		if (!mv->dst[i])
 			continue;
