@@ -35,6 +35,9 @@
 /* A CPU touch of a private page brings back this much around it. */
 #define UVM_CPU_FAULT_WINDOW	SZ_64K
 
+/* So often it is tried, if the copy fails, before the process is told. */
+#define UVM_CPU_FAULT_TRIES	3
+
 #define UVM_SELECT_OURS \
 	(MIGRATE_VMA_SELECT_DEVICE_PRIVATE | MIGRATE_VMA_SELECT_DEVICE_COHERENT)
 
@@ -272,9 +275,12 @@ static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *
 	unsigned long i;
 
 	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i] && !uvm_move_add(mv, i, dest))
-			uvm_move_drop_dst(mv, i);
+	for (i = 0; i < mv->args.npages; i++) {
+		if (!mv->dst[i] || uvm_move_add(mv, i, dest))
+			continue;
+		uvm_move_drop_dst(mv, i);
+		__set_bit(uvm_move_bit(mv, i), mv->starved);
+	}
 	mv->error = uvm_copy_start(&mv->copy);
 }
 
@@ -445,7 +451,8 @@ int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 
 /*
  * What a CPU fault gets. A page that was not collected, or lost a race, is no
- * error: the fault is taken again if it is still needed.
+ * error: the fault is taken again if it is still needed. SIGBUS is for a device that
+ * can't give the page back, not for the want of memory.
  */
 static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long address)
 {
@@ -453,7 +460,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 
 	if (test_bit(bit, mv->moved))
 		return 0;
-	if (test_bit(bit, mv->starved))
+	if (test_bit(bit, mv->starved) || mv->error == -ENOMEM)
 		return VM_FAULT_OOM;
 	return mv->error ? VM_FAULT_SIGBUS : 0;
 }
@@ -462,7 +469,9 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * uvm_migrate_to_ram() - a CPU touched a private page
  * @vmf: the fault
  *
- * Brings back a window around it. Takes no lock of ours but those of the copy
+ * Brings back a window around it. A copy fails also when its engine is reset for
+ * the sake of another batch that hangs, and the page is still good: so it is tried
+ * again. Takes no lock of ours but those of the copy
  * engine and of the allocators. Called by core mm with mmap_lock held.
  *
  * Return: 0 if the fault should be looked at again, VM_FAULT_OOM, or
@@ -474,6 +483,7 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	unsigned long start = ALIGN_DOWN(address, UVM_CPU_FAULT_WINDOW);
 	unsigned long end = min(start + UVM_CPU_FAULT_WINDOW, vmf->vma->vm_end);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	int tries = UVM_CPU_FAULT_TRIES;
 	struct uvm_move *mv;
 
 	start = max(start, vmf->vma->vm_start);
@@ -481,9 +491,10 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	if (!mv)
 		return VM_FAULT_OOM;
 	uvm_move_reset(mv, start, end);
-	if (!uvm_move_begin(mv, vmf->vma, start, end,
-			    MIGRATE_VMA_SELECT_DEVICE_PRIVATE, &uvm_target_home,
-			    vmf->page)) {
+	while (tries-- && ret == VM_FAULT_SIGBUS &&
+	       !uvm_move_begin(mv, vmf->vma, start, end,
+			       MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+			       &uvm_target_home, vmf->page)) {
 		uvm_move_end(mv, &uvm_target_home);
 		ret = uvm_move_fault_result(mv, address);
 	}
