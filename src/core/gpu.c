@@ -139,7 +139,8 @@ static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
 	bool coherent = desc->memory_kind == UVM_MEMORY_COHERENT;
 
 	if (!desc->ops || !desc->dev || !desc->name || !desc->copy_engines ||
-	    !(desc->page_sizes & PAGE_SIZE))
+	    !(desc->page_sizes & PAGE_SIZE) || desc->va_bits <= UVM_BLOCK_SHIFT ||
+	    desc->va_bits > 64)
 		return false;
 	if (desc->memory_kind == UVM_MEMORY_NUMA)
 		return desc->numa_node >= 0 && desc->numa_node < MAX_NUMNODES;
@@ -173,7 +174,8 @@ static int uvm_gpus_add(struct uvm_gpu *gpu)
 		ret = -EEXIST;
 		goto out;
 	}
-	for (i = 0; i < UVM_MAX_GPUS; i++) {
+	/* &uvm_page_state.id has room for no more. */
+	for (i = 0; i < UVM_MAX_GPUS && uvm_next_gpu_id <= U16_MAX; i++) {
 		if (uvm_gpus[i])
 			continue;
 		gpu->id = uvm_next_gpu_id++;
@@ -203,7 +205,8 @@ static void uvm_gpu_last_put(struct kref *ref)
  * From here on the backend's ops may be called. Sleeps.
  *
  * Return: the GPU, or an ERR_PTR: -EINVAL for a bad description, -EEXIST for a
- * uuid or node that is there already, -ENOSPC past the limit of GPUs, -EOPNOTSUPP for
+ * uuid or node that is there already, -ENOSPC past the limit of GPUs at once or of
+ * ids that user space can be told, -EOPNOTSUPP for
  * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, -ENOMEM, or what
  * memremap_pages() says of the memory range.
  */
