@@ -580,7 +580,8 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 	struct uvm_span *span;
 	int tries, ret;
 
-	if (base >= gs->vs->mm->task_size)
+	if (base >= gs->vs->mm->task_size ||
+	    fls64(base) > gs->gpu->desc.va_bits)
 		return -EFAULT;
 	span = uvm_span_get(gs, base);
 	if (IS_ERR(span))
