@@ -755,7 +755,7 @@ static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 		uvm_migration_block(mig, vma, addr, next);
 		addr = next;
 		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
-		    fatal_signal_pending(current))
+		    fatal_signal_pending(current) || uvm_mm_releasing(mig->vs))
 			break;
 	}
 	uvm_migration_drain(mig);
