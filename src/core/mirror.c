@@ -182,11 +182,11 @@ static struct uvm_span *uvm_span_get(struct uvm_gpu_space *gs, unsigned long add
 
 	if (span)
 		return span;
-	span = kvzalloc(sizeof(*span), GFP_KERNEL);
+	span = kvzalloc(sizeof(*span), GFP_KERNEL_ACCOUNT);
 	if (!span)
 		return ERR_PTR(-ENOMEM);
 	span->gs = gs;
-	ret = xa_reserve(&gs->spans, index, GFP_KERNEL);
+	ret = xa_reserve(&gs->spans, index, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_free;
 	ret = mmu_interval_notifier_insert(&span->mni, gs->vs->mm,
@@ -243,7 +243,7 @@ static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
 
 	if (block)
 		return block;
-	block = kvmalloc(sizeof(*block), GFP_KERNEL);
+	block = kvmalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 	if (!block)
 		return NULL;
 	memset(block->map, 0xff, sizeof(block->map));
