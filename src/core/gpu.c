@@ -3,7 +3,8 @@
  * DOC: GPU registry
  *
  * Owns the list of GPUs that backends registered, and their struct pages.
- * uvm_gpus_lock protects the list and &uvm_gpu.dead; it is taken alone.
+ * uvm_gpus_lock protects the list and &uvm_gpu.dead; nothing sleeps under it but the
+ * wait for itself.
  *
  * A GPU lives until its backend unregisters it. Whoever uses one holds a
  * reference of uvm_gpu_get(), which pins the backend's module too; each page in
