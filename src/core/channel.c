@@ -270,9 +270,11 @@ static int uvm_channel_submit(struct uvm_channel *ch, const void *commands,
 
 /**
  * uvm_channel_submit_ioctl() - UVM_CHANNEL_SUBMIT
- * @ucmd: on a VA space whose mm is retained
+ * @ucmd: on a VA space
  *
- * Return: 0, -EINVAL, -EFAULT, -ENOENT, -EBUSY, -ECANCELED, -ENOMEM.
+ * Doesn't retain the mm: the channel's lock orders it against the release.
+ *
+ * Return: 0, -EINVAL, -EFAULT, -ENOENT, -ESRCH, -EBUSY, -ECANCELED, -ENOMEM.
  */
 int uvm_channel_submit_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -281,6 +283,8 @@ int uvm_channel_submit_ioctl(struct uvm_ucmd *ucmd)
 	void *commands;
 	int ret;
 
+	if (uvm_mm_releasing(ucmd->vs))
+		return -ESRCH;
 	if (!cmd->length || cmd->length > UVM_MAX_SUBMIT)
 		return -EINVAL;
 	ch = uvm_channel_get(ucmd->vs, cmd->channel);

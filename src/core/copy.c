@@ -77,20 +77,17 @@ int uvm_copy_start(struct uvm_copy *copy)
 	return 0;
 }
 
-/*
- * The engine did not answer in time. Returns 0 once it is certain that it never
- * touches the batch's memory again.
- */
-static int uvm_copy_reset(struct uvm_copy *copy)
+/* The engine did not answer in time. Whether this helped, the fence tells. */
+static void uvm_copy_reset(struct uvm_copy *copy)
 {
 	struct uvm_gpu *gpu = copy->gpu;
 
 	pr_err("%s: copy engine %u hangs, resetting it\n", gpu->name,
 	       copy->engine);
 	if (!gpu->desc.ops->reset(gpu, UVM_RESET_ENGINE, copy->engine))
-		return 0;
+		return;
 	pr_err("%s: engine reset failed, resetting the GPU\n", gpu->name);
-	return gpu->desc.ops->reset(gpu, UVM_RESET_GPU, 0);
+	gpu->desc.ops->reset(gpu, UVM_RESET_GPU, 0);
 }
 
 /**
@@ -101,7 +98,8 @@ static int uvm_copy_reset(struct uvm_copy *copy)
  * Bounded by the engine's time limit and the resets.
  *
  * Return: 0 if all was copied; -EIO if it wasn't, and the memory is ours again;
- * -ETIMEDOUT if the engine may still touch the memory: leak it.
+ * -ETIMEDOUT if the engine may still touch the memory: leak it, and the segments,
+ * which the engine may still read.
  */
 int uvm_copy_finish(struct uvm_copy *copy)
 {
@@ -111,8 +109,9 @@ int uvm_copy_finish(struct uvm_copy *copy)
 	if (!copy->fence)
 		return 0;
 	if (!dma_fence_wait_timeout(copy->fence, false,
-			msecs_to_jiffies(gpu->desc.copy_timeout_ms)) &&
-	    uvm_copy_reset(copy) && !dma_fence_is_signaled(copy->fence)) {
+			msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
+		uvm_copy_reset(copy);
+	if (!dma_fence_is_signaled(copy->fence)) {
 		pr_err("%s: reset failed, the batch's pages are lost\n",
 		       gpu->name);
 		ret = -ETIMEDOUT;

@@ -26,8 +26,9 @@
 /**
  * DOC: Locks, outermost first
  *
- * mmap_lock
- * → &uvm_va_space.teardown: one teardown of a GPU space at a time
+ * &uvm_va_space.teardown: one teardown of a GPU space at a time. Its holder waits
+ *   for the fault worker, which takes mmap_lock.
+ * → mmap_lock
  * → &uvm_va_space.lock: GPU spaces, channels and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
@@ -35,7 +36,7 @@
  *   allocated, copied or waited for under it.
  * → spinlocks: &uvm_va_space.mm_lock, &uvm_devmem.lock
  *
- * uvm_gpus_lock (the registry) nests in none of them and takes none but
+ * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
  */
 

@@ -13,6 +13,7 @@
  */
 #include "core.h"
 
+#include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
@@ -163,6 +164,20 @@ static struct uvm_gpu_space *uvm_fault_gpu_space_get(struct uvm_gpu *gpu, u64 id
 	return gs;
 }
 
+/* What is allocated on the way is charged to the process that wants it. */
+static void uvm_fault_serve_charged(struct uvm_gpu_space *gs,
+				    struct uvm_fault_batch *batch,
+				    const struct uvm_gpu_fault *faults,
+				    unsigned int nr)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(gs->vs->mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+
+	uvm_fault_serve_block(gs, batch, faults, nr);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+}
+
 static void uvm_fault_serve(struct uvm_gpu *gpu, struct uvm_fault_batch *batch,
 			    const struct uvm_gpu_fault *faults, unsigned int nr)
 {
@@ -171,7 +186,7 @@ static void uvm_fault_serve(struct uvm_gpu *gpu, struct uvm_fault_batch *batch,
 	if (!gs)
 		return;
 	if (!uvm_mm_retain(gs->vs)) {
-		uvm_fault_serve_block(gs, batch, faults, nr);
+		uvm_fault_serve_charged(gs, batch, faults, nr);
 		uvm_mm_release(gs->vs);
 	}
 	uvm_gpu_space_put(gs);

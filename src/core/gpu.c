@@ -3,7 +3,8 @@
  * DOC: GPU registry
  *
  * Owns the list of GPUs that backends registered, and their struct pages.
- * uvm_gpus_lock protects the list and &uvm_gpu.dead; it is taken alone.
+ * uvm_gpus_lock protects the list and &uvm_gpu.dead; nothing sleeps under it but the
+ * wait for itself.
  *
  * A GPU lives until its backend unregisters it. Whoever uses one holds a
  * reference of uvm_gpu_get(), which pins the backend's module too; each page in
@@ -139,7 +140,8 @@ static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
 	bool coherent = desc->memory_kind == UVM_MEMORY_COHERENT;
 
 	if (!desc->ops || !desc->dev || !desc->name || !desc->copy_engines ||
-	    !(desc->page_sizes & PAGE_SIZE))
+	    !(desc->page_sizes & PAGE_SIZE) || desc->va_bits <= UVM_BLOCK_SHIFT ||
+	    desc->va_bits > 64)
 		return false;
 	if (desc->memory_kind == UVM_MEMORY_NUMA)
 		return desc->numa_node >= 0 && desc->numa_node < MAX_NUMNODES;
@@ -173,7 +175,8 @@ static int uvm_gpus_add(struct uvm_gpu *gpu)
 		ret = -EEXIST;
 		goto out;
 	}
-	for (i = 0; i < UVM_MAX_GPUS; i++) {
+	/* &uvm_page_state.id has room for no more. */
+	for (i = 0; i < UVM_MAX_GPUS && uvm_next_gpu_id <= U16_MAX; i++) {
 		if (uvm_gpus[i])
 			continue;
 		gpu->id = uvm_next_gpu_id++;
@@ -203,7 +206,8 @@ static void uvm_gpu_last_put(struct kref *ref)
  * From here on the backend's ops may be called. Sleeps.
  *
  * Return: the GPU, or an ERR_PTR: -EINVAL for a bad description, -EEXIST for a
- * uuid or node that is there already, -ENOSPC past the limit of GPUs, -EOPNOTSUPP for
+ * uuid or node that is there already, -ENOSPC past the limit of GPUs at once or of
+ * ids that user space can be told, -EOPNOTSUPP for
  * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, -ENOMEM, or what
  * memremap_pages() says of the memory range.
  */

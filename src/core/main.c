@@ -89,7 +89,7 @@ enum uvm_want {
 	UVM_WANT_FRESH,		/* an open that is nothing yet */
 	UVM_WANT_NOT_MM,	/* anything but an mm file */
 	UVM_WANT_VA_SPACE,	/* a VA space of this process that has, or had, an mm */
-	UVM_WANT_MM,		/* the same, and the mm is alive */
+	UVM_WANT_MM,		/* the same, and the mm is alive and stays retained */
 };
 
 struct uvm_ioctl_op {
@@ -148,7 +148,7 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_CHANNEL_CREATE, uvm_channel_create_ioctl, uvm_channel_create,
 	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_channel_create), .out = true),
 	UVM_OP(UVM_CHANNEL_SUBMIT, uvm_channel_submit_ioctl, uvm_channel_submit,
-	       out_point, UVM_WANT_MM, .out = true),
+	       out_point, UVM_WANT_VA_SPACE, .out = true),
 	UVM_OP(UVM_CHANNEL_QUERY, uvm_channel_query_ioctl, uvm_channel_query,
 	       out_completed, UVM_WANT_VA_SPACE, .out = true),
 	UVM_OP(UVM_CHANNEL_DESTROY, uvm_channel_destroy_ioctl,
@@ -159,12 +159,14 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_MIGRATE, uvm_migrate_ioctl, uvm_migrate, out_done,
 	       UVM_WANT_MM, .partial = true, .out = true),
 	UVM_OP(UVM_QUERY_RESIDENCY, uvm_query_residency_ioctl,
-	       uvm_query_residency, pages, UVM_WANT_MM),
+	       uvm_query_residency, pages, UVM_WANT_VA_SPACE),
 };
 
 /*
- * Takes what the command wants of the file. UVM_WANT_MM also retains the mm,
- * so that it can't go before uvm_ucmd_put().
+ * Takes what the command wants of the file. UVM_WANT_MM also retains the mm, so
+ * that it can't go before uvm_ucmd_put(). The release of the mm file waits for that,
+ * so a command that copies from or to user memory, which may take forever, wants
+ * UVM_WANT_VA_SPACE, and retains the mm where it needs it.
  */
 static int uvm_ucmd_get(struct uvm_ucmd *ucmd, enum uvm_want want)
 {

@@ -35,6 +35,9 @@
 /* A CPU touch of a private page brings back this much around it. */
 #define UVM_CPU_FAULT_WINDOW	SZ_64K
 
+/* So often it is tried, if the copy fails, before the process is told. */
+#define UVM_CPU_FAULT_TRIES	3
+
 #define UVM_SELECT_OURS \
 	(MIGRATE_VMA_SELECT_DEVICE_PRIVATE | MIGRATE_VMA_SELECT_DEVICE_COHERENT)
 
@@ -60,6 +63,8 @@ struct uvm_target {
  * @base: address of bit 0 of the bitmaps
  * @npages: pages from @base that this is about
  * @other_gpu: there were pages of a GPU other than @gpu: go again
+ * @lost: an engine that could not be reset may still read @seg: never used again,
+ *	never freed
  * @under_way: between uvm_move_begin() and uvm_move_end() of a migration
  * @moved: pages that arrived
  * @starved: pages for which there was no memory
@@ -78,6 +83,7 @@ struct uvm_move {
 	unsigned long base;
 	unsigned long npages;
 	bool other_gpu;
+	bool lost;
 	bool under_way;
 	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(starved, UVM_BLOCK_PAGES);
@@ -109,7 +115,8 @@ static struct uvm_move *uvm_move_alloc(unsigned int max)
 
 static void uvm_move_free(struct uvm_move *mv)
 {
-	kvfree(mv);
+	if (mv && !mv->lost)
+		kvfree(mv);
 }
 
 /* A new set of pages: nothing moved yet. */
@@ -268,9 +275,12 @@ static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *
 	unsigned long i;
 
 	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i] && !uvm_move_add(mv, i, dest))
-			uvm_move_drop_dst(mv, i);
+	for (i = 0; i < mv->args.npages; i++) {
+		if (!mv->dst[i] || uvm_move_add(mv, i, dest))
+			continue;
+		uvm_move_drop_dst(mv, i);
+		__set_bit(uvm_move_bit(mv, i), mv->starved);
+	}
 	mv->error = uvm_copy_start(&mv->copy);
 }
 
@@ -295,8 +305,8 @@ static void uvm_move_copy_cpu(struct uvm_move *mv)
  * @dest: where to
  * @fault_page: the page that a CPU fault is about, or NULL
  *
- * Return: 0 if a move is under way, to be ended by uvm_move_end(); or what
- * migrate_vma_setup() says.
+ * Return: 0 if a move is under way, to be ended by uvm_move_end(); -EIO if @mv is
+ * lost; or what migrate_vma_setup() says.
  */
 static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 			  unsigned long start, unsigned long end,
@@ -319,6 +329,8 @@ static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	mv->gpu = fault_page ? uvm_gpu_of_page(fault_page) : dest->gpu;
 	mv->error = 0;
 	mv->other_gpu = false;
+	if (mv->lost)
+		return -EIO;
 	ret = migrate_vma_setup(&mv->args);
 	if (ret)
 		return ret;
@@ -342,6 +354,7 @@ static void uvm_move_fail(struct uvm_move *mv)
 	bool leak = mv->error == -ETIMEDOUT;
 	unsigned long i;
 
+	mv->lost = leak;
 	for (i = 0; i < mv->args.npages; i++) {
 		if (!mv->dst[i])
 			continue;
@@ -438,7 +451,8 @@ int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 
 /*
  * What a CPU fault gets. A page that was not collected, or lost a race, is no
- * error: the fault is taken again if it is still needed.
+ * error: the fault is taken again if it is still needed. SIGBUS is for a device that
+ * can't give the page back, not for the want of memory.
  */
 static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long address)
 {
@@ -446,7 +460,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 
 	if (test_bit(bit, mv->moved))
 		return 0;
-	if (test_bit(bit, mv->starved))
+	if (test_bit(bit, mv->starved) || mv->error == -ENOMEM)
 		return VM_FAULT_OOM;
 	return mv->error ? VM_FAULT_SIGBUS : 0;
 }
@@ -455,7 +469,9 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * uvm_migrate_to_ram() - a CPU touched a private page
  * @vmf: the fault
  *
- * Brings back a window around it. Takes no lock of ours but those of the copy
+ * Brings back a window around it. A copy fails also when its engine is reset for
+ * the sake of another batch that hangs, and the page is still good: so it is tried
+ * again. Takes no lock of ours but those of the copy
  * engine and of the allocators. Called by core mm with mmap_lock held.
  *
  * Return: 0 if the fault should be looked at again, VM_FAULT_OOM, or
@@ -467,6 +483,7 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	unsigned long start = ALIGN_DOWN(address, UVM_CPU_FAULT_WINDOW);
 	unsigned long end = min(start + UVM_CPU_FAULT_WINDOW, vmf->vma->vm_end);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	int tries = UVM_CPU_FAULT_TRIES;
 	struct uvm_move *mv;
 
 	start = max(start, vmf->vma->vm_start);
@@ -474,9 +491,10 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	if (!mv)
 		return VM_FAULT_OOM;
 	uvm_move_reset(mv, start, end);
-	if (!uvm_move_begin(mv, vmf->vma, start, end,
-			    MIGRATE_VMA_SELECT_DEVICE_PRIVATE, &uvm_target_home,
-			    vmf->page)) {
+	while (tries-- && ret == VM_FAULT_SIGBUS &&
+	       !uvm_move_begin(mv, vmf->vma, start, end,
+			       MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+			       &uvm_target_home, vmf->page)) {
 		uvm_move_end(mv, &uvm_target_home);
 		ret = uvm_move_fault_result(mv, address);
 	}
@@ -737,7 +755,7 @@ static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 		uvm_migration_block(mig, vma, addr, next);
 		addr = next;
 		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
-		    fatal_signal_pending(current))
+		    fatal_signal_pending(current) || uvm_mm_releasing(mig->vs))
 			break;
 	}
 	uvm_migration_drain(mig);

@@ -19,7 +19,9 @@
 #include "core.h"
 
 #include <linux/dma-mapping.h>
+#include <linux/fs.h>
 #include <linux/hmm.h>
+#include <linux/magic.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -180,11 +182,11 @@ static struct uvm_span *uvm_span_get(struct uvm_gpu_space *gs, unsigned long add
 
 	if (span)
 		return span;
-	span = kvzalloc(sizeof(*span), GFP_KERNEL);
+	span = kvzalloc(sizeof(*span), GFP_KERNEL_ACCOUNT);
 	if (!span)
 		return ERR_PTR(-ENOMEM);
 	span->gs = gs;
-	ret = xa_reserve(&gs->spans, index, GFP_KERNEL);
+	ret = xa_reserve(&gs->spans, index, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_free;
 	ret = mmu_interval_notifier_insert(&span->mni, gs->vs->mm,
@@ -241,7 +243,7 @@ static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
 
 	if (block)
 		return block;
-	block = kvmalloc(sizeof(*block), GFP_KERNEL);
+	block = kvmalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 	if (!block)
 		return NULL;
 	memset(block->map, 0xff, sizeof(block->map));
@@ -339,6 +341,39 @@ static int uvm_mirror_look_block(struct hmm_range *range, unsigned long *pfns,
 	return hmm_range_fault(range);
 }
 
+static bool uvm_vma_is_secret(const struct vm_area_struct *vma)
+{
+	return vma->vm_file &&
+	       file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+/*
+ * Secret memory (memfd_secret()) is for the process's own eyes: the kernel itself
+ * has it not mapped, and GUP refuses it. HMM doesn't, so it is left out here.
+ */
+static int uvm_mirror_drop_secret(struct mm_struct *mm, unsigned long *pfns,
+				  unsigned long base, const u8 *access)
+{
+	struct vm_area_struct *vma;
+	unsigned long i, last;
+
+	VMA_ITERATOR(vmi, mm, base);
+
+	for_each_vma_range(vmi, vma, base + UVM_BLOCK_SIZE) {
+		if (!uvm_vma_is_secret(vma))
+			continue;
+		i = (max(vma->vm_start, base) - base) >> PAGE_SHIFT;
+		last = (min(vma->vm_end, base + UVM_BLOCK_SIZE) - base) >>
+		       PAGE_SHIFT;
+		for (; i < last; i++) {
+			if (access[i])
+				return -EFAULT;
+			pfns[i] = 0;
+		}
+	}
+	return 0;
+}
+
 /* Does the look at the whole block still show what the fault wants? */
 static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
 {
@@ -375,6 +410,8 @@ static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 	ret = uvm_mirror_fault_in(&range, req->pfns, base, access);
 	if (!ret)
 		ret = uvm_mirror_look_block(&range, req->pfns, base);
+	if (!ret)
+		ret = uvm_mirror_drop_secret(mm, req->pfns, base, access);
 	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
 		     !uvm_mirror_satisfied(req->pfns, access)))
 		ret = -EBUSY;
@@ -543,7 +580,8 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 	struct uvm_span *span;
 	int tries, ret;
 
-	if (base >= gs->vs->mm->task_size)
+	if (base >= gs->vs->mm->task_size ||
+	    fls64(base) > gs->gpu->desc.va_bits)
 		return -EFAULT;
 	span = uvm_span_get(gs, base);
 	if (IS_ERR(span))

@@ -43,7 +43,11 @@ void uvm_residency_of(unsigned long hmm_pfn, struct uvm_residency *res)
 	int gpu;
 
 	*res = (struct uvm_residency){ .node = NUMA_NO_NODE };
-	if (!(hmm_pfn & HMM_PFN_VALID))
+	/*
+	 * A page frame that isn't valid is a page which NUMA balancing hides for a
+	 * while, to see who wants it: it is there all the same.
+	 */
+	if (hmm_pfn & HMM_PFN_ERROR || (!(hmm_pfn & HMM_PFN_VALID) && !pfn))
 		return;
 	gpu = uvm_gpu_id_of_pfn(pfn);
 	if (gpu >= 0) {
@@ -82,16 +86,29 @@ struct uvm_query {
 	struct uvm_page_state states[UVM_QUERY_BATCH];
 };
 
+static int uvm_query_snapshot(struct uvm_va_space *vs, struct uvm_query *query,
+			      unsigned long addr, unsigned int nr)
+{
+	int ret = uvm_mm_retain(vs);
+
+	if (ret)
+		return ret;
+	ret = mmap_read_lock_killable(vs->mm);
+	if (!ret) {
+		ret = uvm_mirror_snapshot(vs, addr, nr, query->pfns);
+		mmap_read_unlock(vs->mm);
+	}
+	uvm_mm_release(vs);
+	return ret;
+}
+
 static int uvm_query_batch(struct uvm_va_space *vs, struct uvm_query *query,
 			   unsigned long addr, unsigned int nr, u64 out)
 {
 	unsigned int i;
 	int ret;
 
-	if (mmap_read_lock_killable(vs->mm))
-		return -EINTR;
-	ret = uvm_mirror_snapshot(vs, addr, nr, query->pfns);
-	mmap_read_unlock(vs->mm);
+	ret = uvm_query_snapshot(vs, query, addr, nr);
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++)
@@ -105,9 +122,9 @@ static int uvm_query_batch(struct uvm_va_space *vs, struct uvm_query *query,
 
 /**
  * uvm_query_residency_ioctl() - UVM_QUERY_RESIDENCY
- * @ucmd: on a VA space whose mm is retained
+ * @ucmd: on a VA space
  *
- * Return: 0, -EINVAL, -EFAULT, -EBUSY, -EINTR, -ENOMEM.
+ * Return: 0, -EINVAL, -EFAULT, -ESRCH, -EBUSY, -EINTR, -ENOMEM.
  */
 int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd)
 {

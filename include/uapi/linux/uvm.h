@@ -332,7 +332,8 @@ enum uvm_channel_state {
  * @UVM_FAULT_NO_MAPPING: the process has nothing mapped at the address
  * @UVM_FAULT_PERMISSION: the process may not make that access either
  * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
- *	file, poisoned, out of memory): what the CPU gets as SIGBUS
+ *	file, poisoned, out of memory): what the CPU gets as SIGBUS. Also memory of
+ *	memfd_secret(), which is for the process alone
  * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
  */
 enum uvm_fault_reason {
@@ -446,7 +447,8 @@ enum uvm_dest {
  * @UVM_SKIP_HOLE_NOT_POPULATED: there is no page, and the destination is the CPU
  * @UVM_SKIP_VMA_KIND: file, shared, hugetlb or special mapping
  * @UVM_SKIP_OTHER_DEVICE: it is in the memory of a device that isn't ours
- * @UVM_SKIP_NO_MEMORY: no memory was left at the destination
+ * @UVM_SKIP_NO_MEMORY: no memory was left at the destination, or no DMA address for
+ *	the copy
  * @UVM_SKIP_BUSY: pinned, locked, raced with, or part of a large folio that the
  *	kernel doesn't split; core mm doesn't tell which. Also a page merged by
  *	KSM, and a failed copy.
