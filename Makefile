@@ -8,7 +8,7 @@ NAME ?= local
 OUT := build/user
 CFLAGS ?= -O2 -g
 
-.PHONY: all modules user demo check check-all bench lint clean help
+.PHONY: all modules user demo check check-all mutate bench lint clean help
 all: modules user
 
 modules:
@@ -61,6 +61,8 @@ check:
 check-all:
 	@KERNEL="$(KERNEL)" SUITE="$(SUITE)" ITER="$(or $(ITER),20)" RESUME=1 \
 		scripts/check.sh
+mutate:
+	@KERNEL="$(KERNEL)" MUTATION="$(MUTATION)" scripts/mutate.sh
 bench:
 	@scripts/bench.sh
 lint:
@@ -76,6 +78,7 @@ help:
 	@echo 'make check          all tests on all kernels, in QEMU guests'
 	@echo '                    KERNEL=stock|6.1|6.12|7.3  SUITE=name  FILTER=test  ITER=n'
 	@echo 'make check-all      the same with large counts; continues where it was stopped'
+	@echo 'make mutate         plant known bugs and expect the tests to notice; MUTATION=name'
 	@echo 'make bench          ratios to the peers, into build/bench/results.csv'
 	@echo 'make lint           checkpatch, sparse, kernel-doc'
 	@echo 'make clean          remove build/ (kernels stay in ~/.cache/uvm, or UVM_CACHE)'
