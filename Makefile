@@ -8,7 +8,7 @@ NAME ?= local
 OUT := build/user
 CFLAGS ?= -O2 -g
 
-.PHONY: all modules user demo check check-all bench lint clean help
+.PHONY: all modules user demo check check-all mutate bench lint clean help
 all: modules user
 
 modules:
@@ -56,10 +56,13 @@ $(OUT)/libuvm.a: programs
 demo:
 	@KERNEL="$(KERNEL)" GPU="$(GPU)" FILE="$(FILE)" scripts/demo.sh
 check:
-	@KERNEL="$(KERNEL)" SUITE="$(SUITE)" ITER="$(ITER)" scripts/check.sh
+	@KERNEL="$(KERNEL)" SUITE="$(SUITE)" FILTER="$(FILTER)" ITER="$(ITER)" \
+		scripts/check.sh
 check-all:
 	@KERNEL="$(KERNEL)" SUITE="$(SUITE)" ITER="$(or $(ITER),20)" RESUME=1 \
 		scripts/check.sh
+mutate:
+	@KERNEL="$(KERNEL)" MUTATION="$(MUTATION)" scripts/mutate.sh
 bench:
 	@scripts/bench.sh
 lint:
@@ -73,8 +76,9 @@ help:
 	@echo 'make demo           boot a kernel in QEMU and watch data move'
 	@echo '                    KERNEL=stock|6.1|6.12|7.3  GPU=private|coherent  FILE=path'
 	@echo 'make check          all tests on all kernels, in QEMU guests'
-	@echo '                    KERNEL=stock|6.1|6.12|7.3  SUITE=name  ITER=n'
+	@echo '                    KERNEL=stock|6.1|6.12|7.3  SUITE=name  FILTER=test  ITER=n'
 	@echo 'make check-all      the same with large counts; continues where it was stopped'
+	@echo 'make mutate         plant known bugs and expect the tests to notice; MUTATION=name'
 	@echo 'make bench          ratios to the peers, into build/bench/results.csv'
 	@echo 'make lint           checkpatch, sparse, kernel-doc'
 	@echo 'make clean          remove build/ (kernels stay in ~/.cache/uvm, or UVM_CACHE)'

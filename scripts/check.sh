@@ -3,6 +3,7 @@
 # `make check`: build, boot and test on every kernel. From the environment:
 #	KERNEL	lanes, default all of them: stock 6.1 6.12 newest (or its number)
 #	SUITE	suites, default all of them (kunit is one)
+#	FILTER	parts of tests' names, for suites that are programs: only those run
 #	ITER	multiplies the suites' work and time, default 1
 #	RESUME	`make check-all`: keep what passed already, skip it next time
 #
@@ -131,7 +132,7 @@ run_unit() {
 run_suite() {
 	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
 	log=$state/$lane/${name//\//-}
-	key="$inputs $dir $iter $params"
+	key="$inputs $dir $iter $params ${FILTER:-}"
 	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
 		say "$lane: $name passed before"
 	else
@@ -141,6 +142,7 @@ run_suite() {
 			budget=120
 			args="page_poison=1 UVM_TIME_SCALE=4"
 		fi
+		[ -z "${FILTER:-}" ] || args+=" FILTER=\"$FILTER\""
 		budget=$((budget * iter))
 		# parts of check-all stay below 20 minutes
 		[ $budget -le 1100 ] || budget=1100

@@ -54,6 +54,12 @@ sed 1d "$root/docs/examples/hello_uvm.c" >"$tmp/built.c"
 cmp -s "$tmp/page.c" "$tmp/built.c" ||
 	complain "the program in $doc isn't docs/examples/hello_uvm.c"
 
+# So is the one in the README.
+sed -n '/^```c$/,/^```$/p' "$root/README.md" | sed '1d;$d' >"$tmp/page.c"
+sed 1d "$root/docs/examples/fill_uvm.c" >"$tmp/built.c"
+cmp -s "$tmp/page.c" "$tmp/built.c" ||
+	complain "the program in README.md isn't docs/examples/fill_uvm.c"
+
 # Every function of the library has its place in the manual.
 grep -oE '\buvm_[a-z_]+\(' "$root/include/libuvm/uvm.h" | tr -d '(' | sort -u >"$tmp/functions"
 while read -r name; do
