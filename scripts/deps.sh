@@ -17,8 +17,9 @@ declare -A packages=(
 want=()
 for part in "${@:-build}"; do
 	[ -n "${packages[$part]:-}" ] || die "unknown part '$part'"
-	read -ra more <<<"${packages[$part]}"
-	want+=("${more[@]}")
+	# a list of words, over several lines
+	# shellcheck disable=SC2206
+	want+=(${packages[$part]})
 done
 
 missing=()
