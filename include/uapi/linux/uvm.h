@@ -333,7 +333,7 @@ enum uvm_channel_state {
  * @UVM_FAULT_PERMISSION: the process may not make that access either
  * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
  *	file, poisoned, out of memory): what the CPU gets as SIGBUS. Also memory of
- *	memfd_secret(), which is for the process alone
+ *	memfd_secret() and shadow stacks, which are for the CPU alone
  * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
  */
 enum uvm_fault_reason {
