@@ -459,7 +459,10 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 /*
  * The address of a page for the GPU; false if it has none. A page that the GPU may
  * write is made dirty here, under the lock and the sequence number that prove it to
- * be mapped: the CPU's entry won't say so, and reclaim drops clean pages.
+ * be mapped: the CPU's entry won't say so, and reclaim drops clean pages. A file
+ * system that keeps track of what is dirty has made the page so before it became
+ * writable, and takes the right away first: so it isn't called from here, where it
+ * must not allocate.
  */
 static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *block,
 			     struct uvm_mirror_request *req, unsigned int i,
@@ -487,7 +490,7 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;
 	entry->addr = block->map[i] & ~UVM_DMA_WRITE;
-	if (write)
+	if (write && !folio_test_dirty(page_folio(page)))
 		folio_mark_dirty(page_folio(page));
 	return true;
 }
