@@ -12,6 +12,10 @@
 
 #include <uvm_probes.h>
 
+#ifndef VM_SHADOW_STACK
+#define VM_SHADOW_STACK	VM_NONE
+#endif
+
 #ifndef UVM_HAVE_PAGE_PGMAP
 static inline struct dev_pagemap *page_pgmap(const struct page *page)
 {

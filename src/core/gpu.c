@@ -57,13 +57,24 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page)
 
 /*
  * Makes a device page ready for a migration: locked, with one reference. Its
- * content is of a former life; the caller overwrites it before anyone looks.
+ * content is of a former life; the caller overwrites it before anyone looks. So are
+ * the flags that a migration hands on, which nobody clears when a device page is
+ * freed: without this, a page that was active once and is mlocked now would be both
+ * active and unevictable, which core takes for a bug.
  */
 struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index)
 {
 	struct page *page = pfn_to_page(gpu->base_pfn + index);
+	struct folio *folio;
 
 	uvm_zone_device_page_init(page, &gpu->pgmap);
+	folio = page_folio(page);
+	folio_clear_referenced(folio);
+	folio_clear_dirty(folio);
+	folio_clear_active(folio);
+	folio_clear_workingset(folio);
+	folio_clear_swapbacked(folio);
+	folio_clear_unevictable(folio);
 	return page;
 }
 

@@ -144,8 +144,10 @@ static unsigned long uvm_move_addr(const struct uvm_move *mv, unsigned long i)
  * May the page move in this pass? Only anonymous memory can go to a device, and
  * moving anything else buys nobody anything. A page that KSM merged stays: it may be
  * mapped many times in one window, and core takes the page of a CPU fault once for
- * each mapping, so it would never come home. One pass uses the engine of one GPU:
- * that of the fault page, or of the first device page it meets.
+ * each mapping, so it would never come home. One that is being written to swap stays
+ * too: core takes that for a bug of its caller, and with the page locked it can't
+ * begin any more. One pass uses the engine of one GPU: that of the fault page, or of
+ * the first device page it meets.
  */
 static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 			   const struct uvm_target *dest)
@@ -166,7 +168,8 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 		mv->other_gpu = true;
 		return false;
 	}
-	if (!PageAnon(page) || folio_test_ksm(page_folio(page)))
+	if (!PageAnon(page) || folio_test_ksm(page_folio(page)) ||
+	    folio_test_writeback(page_folio(page)))
 		return false;
 	return dest->gpu || (dest->node != NUMA_NO_NODE &&
 			     dest->node != page_to_nid(page));

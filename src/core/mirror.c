@@ -341,18 +341,21 @@ static int uvm_mirror_look_block(struct hmm_range *range, unsigned long *pfns,
 	return hmm_range_fault(range);
 }
 
-static bool uvm_vma_is_secret(const struct vm_area_struct *vma)
+/*
+ * Memory that HMM gives and GUP refuses. Secret memory (memfd_secret()) is for the
+ * process's own eyes; the kernel itself has it not mapped. A shadow stack looks
+ * writable, but plain stores of the CPU can't write it either.
+ */
+static bool uvm_vma_is_cpu_only(const struct vm_area_struct *vma)
 {
+	if (vma->vm_flags & VM_SHADOW_STACK)
+		return true;
 	return vma->vm_file &&
 	       file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 
-/*
- * Secret memory (memfd_secret()) is for the process's own eyes: the kernel itself
- * has it not mapped, and GUP refuses it. HMM doesn't, so it is left out here.
- */
-static int uvm_mirror_drop_secret(struct mm_struct *mm, unsigned long *pfns,
-				  unsigned long base, const u8 *access)
+static int uvm_mirror_drop_cpu_only(struct mm_struct *mm, unsigned long *pfns,
+				    unsigned long base, const u8 *access)
 {
 	struct vm_area_struct *vma;
 	unsigned long i, last;
@@ -360,7 +363,7 @@ static int uvm_mirror_drop_secret(struct mm_struct *mm, unsigned long *pfns,
 	VMA_ITERATOR(vmi, mm, base);
 
 	for_each_vma_range(vmi, vma, base + UVM_BLOCK_SIZE) {
-		if (!uvm_vma_is_secret(vma))
+		if (!uvm_vma_is_cpu_only(vma))
 			continue;
 		i = (max(vma->vm_start, base) - base) >> PAGE_SHIFT;
 		last = (min(vma->vm_end, base + UVM_BLOCK_SIZE) - base) >>
@@ -411,7 +414,7 @@ static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 	if (!ret)
 		ret = uvm_mirror_look_block(&range, req->pfns, base);
 	if (!ret)
-		ret = uvm_mirror_drop_secret(mm, req->pfns, base, access);
+		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
 	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
 		     !uvm_mirror_satisfied(req->pfns, access)))
 		ret = -EBUSY;
@@ -456,7 +459,10 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 /*
  * The address of a page for the GPU; false if it has none. A page that the GPU may
  * write is made dirty here, under the lock and the sequence number that prove it to
- * be mapped: the CPU's entry won't say so, and reclaim drops clean pages.
+ * be mapped: the CPU's entry won't say so, and reclaim drops clean pages. A file
+ * system that keeps track of what is dirty has made the page so before it became
+ * writable, and takes the right away first: so it isn't called from here, where it
+ * must not allocate.
  */
 static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *block,
 			     struct uvm_mirror_request *req, unsigned int i,
@@ -484,7 +490,7 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;
 	entry->addr = block->map[i] & ~UVM_DMA_WRITE;
-	if (write)
+	if (write && !folio_test_dirty(page_folio(page)))
 		folio_mark_dirty(page_folio(page));
 	return true;
 }

@@ -333,7 +333,7 @@ enum uvm_channel_state {
  * @UVM_FAULT_PERMISSION: the process may not make that access either
  * @UVM_FAULT_BUS: the mapping has no memory to give there (past the end of a
  *	file, poisoned, out of memory): what the CPU gets as SIGBUS. Also memory of
- *	memfd_secret(), which is for the process alone
+ *	memfd_secret() and shadow stacks, which are for the CPU alone
  * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
  */
 enum uvm_fault_reason {
@@ -485,11 +485,11 @@ enum uvm_skip {
  * NUMA node, only where the process may write.
  *
  * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EINVAL for a range that is
- * empty, unaligned or wraps; EFAULT if any part of the range is not mapped, or
- * has no access at all (PROT_NONE), found before anything moved; EINTR,
- * EFAULT for an area unmapped meanwhile, and ENOMEM for the driver's own needs
- * with the progress in the out members, which are written on every error after
- * the arguments were accepted.
+ * empty, unaligned, wraps or ends where no process has memory; EFAULT if any
+ * part of the range is not mapped, or has no access at all (PROT_NONE), found
+ * before anything moved; EINTR, EFAULT for an area unmapped meanwhile, and
+ * ENOMEM for the driver's own needs with the progress in the out members, which
+ * are written on every error after the arguments were accepted.
  */
 struct uvm_migrate {
 	__u32 size;
@@ -551,8 +551,8 @@ struct uvm_page_state {
  * snapshot, old as soon as it is given. Parts that are not mapped read as
  * UVM_WHERE_NONE.
  *
- * Errors: EBADFD; EPERM; ESRCH; EINVAL; EFAULT for a bad @pages; ENOMEM; EBUSY
- * if the address space kept changing.
+ * Errors: EBADFD; EPERM; ESRCH; EINVAL; EFAULT for a bad @pages; ENOMEM;
+ * EINTR; EBUSY if the address space kept changing.
  */
 struct uvm_query_residency {
 	__u32 size;
