@@ -74,6 +74,13 @@ cmp -s "$tmp/functions" "$tmp/exported" || {
 	complain "$lib doesn't export what its header declares"
 }
 
+# The table of mutations is whole.
+for patch in "$root"/tests/mutations/*.patch; do
+	name=$(basename "$patch" .patch)
+	grep -q "^| \`$name\` |" "$root/docs/testing.md" ||
+		complain "docs/testing.md says nothing of the mutation $name"
+done
+
 if command -v mandoc >/dev/null; then
 	mandoc -Tlint -W warning "$root"/man/*.[38] || complain "manual pages are malformed"
 fi
