@@ -186,7 +186,8 @@ struct uvm_gpu_channel {
  * @fault_fetch: take up to @max entries off the fault buffer. Returns their
  *	number. Called by one thread at a time. May sleep.
  * @fault_replay: let all stalled accesses of the GPU try again. An access that
- *	still has no translation faults anew.
+ *	still has no translation faults anew. Called by several threads at a time,
+ *	and so is @fault_cancel.
  * @fault_cancel: the access of @fault can't be served: stop its channel and no
  *	other. The core has recorded why. A fault whose channel is gone is
  *	ignored.

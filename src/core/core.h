@@ -112,8 +112,8 @@ unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
  * @mem: which pages are in use
  * @spaces: GPU spaces by &uvm_gpu_as.id, for the fault worker; xa_lock guards
  *	the step from finding one to &uvm_gpu_space.users
- * @fault_work: serves the fault buffer
- * @fault_batch: its room
+ * @fault_work: empties the fault buffer
+ * @faults: its room
  * @next_engine: spreads copies over the engines
  * @leaked: pages given up since an engine could not be reset
  */
@@ -129,7 +129,7 @@ struct uvm_gpu {
 	struct uvm_devmem mem;
 	struct xarray spaces;
 	struct work_struct fault_work;
-	struct uvm_fault_batch *fault_batch;
+	struct uvm_gpu_fault *faults;
 	atomic_t next_engine;
 	atomic_long_t leaked;
 };
@@ -212,16 +212,19 @@ struct uvm_va_space {
 	struct mmu_interval_notifier snapshot;
 };
 
+struct uvm_fault_queue;
+
 /**
  * struct uvm_gpu_space - a GPU registered in a VA space
  * @vs: the VA space; outlives this
  * @gpu: holds a reference, and the backend's module with it
  * @as: page tables in the GPU; NULL once shut down
- * @users: the fault worker's and creators of channels, plus one until shutdown
+ * @users: that of @faults and of creators of channels, plus one until shutdown
  * @idle: @users dropped to 0
+ * @faults: faults being served
  * @notifier_lock: see DOC: Locks
- * @spans: by address >> UVM_SPAN_SHIFT; added by the fault worker, removed at
- *	shutdown
+ * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults, removed
+ *	at shutdown
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
  */
@@ -231,12 +234,11 @@ struct uvm_gpu_space {
 	struct uvm_gpu_as *as;
 	refcount_t users;
 	struct completion idle;
+	struct uvm_fault_queue *faults;
 	struct mutex notifier_lock;
 	struct xarray spans;
 	struct xarray channels;
 };
-
-struct uvm_fault_batch;
 
 enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
 
@@ -421,8 +423,11 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
 
 /* ---- faults (fault.c) ---- */
 
-struct uvm_fault_batch *uvm_fault_batch_alloc(void);
-void uvm_fault_batch_free(struct uvm_fault_batch *batch);
+/* Faults fetched at once. */
+#define UVM_FAULT_BATCH		256
+
+struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs);
+void uvm_fault_queue_free(struct uvm_fault_queue *queue);
 void uvm_fault_worker(struct work_struct *work);
 
 /* Common check of a user's page range: aligned, not empty, no wrap. */

@@ -3,13 +3,21 @@
  * DOC: GPU faults
  *
  * Owns the way from the fault buffer to the replay. One worker a GPU fetches a
- * batch, sorts it by address space and address, maps block by block what the
- * faults want, and has the GPU try again. A fault that can't be served stops the
- * channel that caused it, with the reason, and no other.
+ * batch, sorts it by address space and address, and hands each address space its
+ * share. A worker of the address space maps, block by block, what the faults want,
+ * and has the GPU try again. A fault that can't be served stops the channel that
+ * caused it, with the reason, and no other.
  *
- * Nothing is lost by dropping a fault: an access that still has no translation
- * after the replay faults anew. So faults of an address space that is going down
- * are dropped, and blocks that keep changing are left to the next batch.
+ * To serve a fault may take as long as user space likes: the page may come from a
+ * file system in user space. So the GPU's worker never waits for an address space,
+ * and address spaces don't wait for each other.
+ *
+ * Nothing is lost by dropping a fault: an access that still has no translation after
+ * a replay faults anew. So an address space works on one share at a time, and what
+ * comes for it meanwhile is dropped: &uvm_fault_queue.busy is cleared before its
+ * replay, so whoever saw it set has stalled before that replay. Faults of an address
+ * space that is going down are dropped too; its channels are stopped next. Blocks
+ * that keep changing are left to the next share.
  */
 #include "core.h"
 
@@ -18,38 +26,51 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
-#define UVM_FAULT_BATCH		256
-
 /**
- * struct uvm_fault_batch - the worker's room
- * @faults: as fetched, then sorted
+ * struct uvm_fault_queue - a share of faults and the room to serve it
+ * @gs: the GPU space; @work holds &uvm_gpu_space.users while @busy
+ * @work: serves @faults
+ * @busy: set by the GPU's worker, which then fills in the rest; cleared by @work
+ * @nr: number of @faults
+ * @faults: sorted by address
  * @access: by page of a block, what is wanted
  * @req: for uvm_mirror_block()
  */
-struct uvm_fault_batch {
+struct uvm_fault_queue {
+	struct uvm_gpu_space *gs;
+	struct work_struct work;
+	bool busy;
+	unsigned int nr;
 	struct uvm_gpu_fault faults[UVM_FAULT_BATCH];
 	u8 access[UVM_BLOCK_PAGES];
 	struct uvm_mirror_request *req;
 };
 
-struct uvm_fault_batch *uvm_fault_batch_alloc(void)
-{
-	struct uvm_fault_batch *batch = kvzalloc(sizeof(*batch), GFP_KERNEL);
+static void uvm_fault_queue_work(struct work_struct *work);
 
-	if (!batch)
+struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs)
+{
+	struct uvm_fault_queue *queue;
+
+	queue = kvzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
+	if (!queue)
 		return NULL;
-	batch->req = uvm_mirror_request_alloc();
-	if (!batch->req) {
-		kvfree(batch);
+	queue->req = uvm_mirror_request_alloc();
+	if (!queue->req) {
+		kvfree(queue);
 		return NULL;
 	}
-	return batch;
+	queue->gs = gs;
+	INIT_WORK(&queue->work, uvm_fault_queue_work);
+	return queue;
 }
 
-void uvm_fault_batch_free(struct uvm_fault_batch *batch)
+/* Nobody holds &uvm_gpu_space.users any more. */
+void uvm_fault_queue_free(struct uvm_fault_queue *queue)
 {
-	uvm_mirror_request_free(batch->req);
-	kvfree(batch);
+	flush_work(&queue->work);
+	uvm_mirror_request_free(queue->req);
+	kvfree(queue);
 }
 
 static int uvm_fault_cmp(const void *a, const void *b)
@@ -68,15 +89,26 @@ static unsigned long uvm_fault_block(const struct uvm_gpu_fault *fault)
 	return ALIGN_DOWN(fault->address, UVM_BLOCK_SIZE);
 }
 
-/* Length of the run at the head of @faults that is in one block of one space. */
-static unsigned int uvm_fault_run(const struct uvm_gpu_fault *faults,
-				  unsigned int nr)
+/* Length of the run at the head of @faults that is in one address space. */
+static unsigned int uvm_fault_space_run(const struct uvm_gpu_fault *faults,
+					unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 1; i < nr; i++)
-		if (faults[i].as_id != faults[0].as_id ||
-		    uvm_fault_block(&faults[i]) != uvm_fault_block(&faults[0]))
+		if (faults[i].as_id != faults[0].as_id)
+			break;
+	return i;
+}
+
+/* Length of the run at the head of @faults, of one address space, in one block. */
+static unsigned int uvm_fault_block_run(const struct uvm_gpu_fault *faults,
+					unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 1; i < nr; i++)
+		if (uvm_fault_block(&faults[i]) != uvm_fault_block(&faults[0]))
 			break;
 	return i;
 }
@@ -128,8 +160,7 @@ static void uvm_fault_cancel(struct uvm_gpu_space *gs,
  * Serves @nr faults in one block: together, and if that fails one by one, to find
  * the ones to blame.
  */
-static void uvm_fault_serve_block(struct uvm_gpu_space *gs,
-				  struct uvm_fault_batch *batch,
+static void uvm_fault_serve_block(struct uvm_fault_queue *queue,
 				  const struct uvm_gpu_fault *faults,
 				  unsigned int nr)
 {
@@ -137,19 +168,51 @@ static void uvm_fault_serve_block(struct uvm_gpu_space *gs,
 	unsigned int i;
 	int ret;
 
-	uvm_fault_collect(batch->access, faults, nr);
-	ret = uvm_mirror_block(gs, batch->req, base, batch->access);
+	uvm_fault_collect(queue->access, faults, nr);
+	ret = uvm_mirror_block(queue->gs, queue->req, base, queue->access);
 	if (!ret || ret == -EBUSY)
 		return;
 	for (i = 0; i < nr; i++) {
 		if (nr > 1) {
-			uvm_fault_collect(batch->access, &faults[i], 1);
-			ret = uvm_mirror_block(gs, batch->req, base,
-					       batch->access);
+			uvm_fault_collect(queue->access, &faults[i], 1);
+			ret = uvm_mirror_block(queue->gs, queue->req, base,
+					       queue->access);
 		}
 		if (ret && ret != -EBUSY)
-			uvm_fault_cancel(gs, &faults[i], ret);
+			uvm_fault_cancel(queue->gs, &faults[i], ret);
 	}
+}
+
+/* What is allocated on the way is charged to the process that wants it. */
+static void uvm_fault_serve(struct uvm_fault_queue *queue)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(queue->gs->vs->mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	unsigned int i, n;
+
+	for (i = 0; i < queue->nr; i += n) {
+		n = uvm_fault_block_run(queue->faults + i, queue->nr - i);
+		uvm_fault_serve_block(queue, queue->faults + i, n);
+		cond_resched();
+	}
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+}
+
+static void uvm_fault_queue_work(struct work_struct *work)
+{
+	struct uvm_fault_queue *queue =
+		container_of(work, struct uvm_fault_queue, work);
+	struct uvm_gpu_space *gs = queue->gs;
+
+	if (!uvm_mm_retain(gs->vs)) {
+		uvm_fault_serve(queue);
+		uvm_mm_release(gs->vs);
+	}
+	/* Full barrier: see DOC: GPU faults. */
+	smp_store_mb(queue->busy, false);
+	gs->gpu->desc.ops->fault_replay(gs->gpu);
+	uvm_gpu_space_put(gs);
 }
 
 static struct uvm_gpu_space *uvm_fault_gpu_space_get(struct uvm_gpu *gpu, u64 id)
@@ -164,52 +227,43 @@ static struct uvm_gpu_space *uvm_fault_gpu_space_get(struct uvm_gpu *gpu, u64 id
 	return gs;
 }
 
-/* What is allocated on the way is charged to the process that wants it. */
-static void uvm_fault_serve_charged(struct uvm_gpu_space *gs,
-				    struct uvm_fault_batch *batch,
-				    const struct uvm_gpu_fault *faults,
-				    unsigned int nr)
-{
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(gs->vs->mm);
-	struct mem_cgroup *old = set_active_memcg(memcg);
-
-	uvm_fault_serve_block(gs, batch, faults, nr);
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
-}
-
-static void uvm_fault_serve(struct uvm_gpu *gpu, struct uvm_fault_batch *batch,
-			    const struct uvm_gpu_fault *faults, unsigned int nr)
+/* Hands an address space its share, unless it has one. */
+static void uvm_fault_dispatch(struct uvm_gpu *gpu,
+			       const struct uvm_gpu_fault *faults, unsigned int nr)
 {
 	struct uvm_gpu_space *gs = uvm_fault_gpu_space_get(gpu, faults->as_id);
+	struct uvm_fault_queue *queue;
 
 	if (!gs)
 		return;
-	if (!uvm_mm_retain(gs->vs)) {
-		uvm_fault_serve_charged(gs, batch, faults, nr);
-		uvm_mm_release(gs->vs);
+	queue = gs->faults;
+	/* Pairs with the clearing: the work is done with the rest. */
+	if (smp_load_acquire(&queue->busy)) {
+		uvm_gpu_space_put(gs);
+		return;
 	}
-	uvm_gpu_space_put(gs);
+	queue->busy = true;
+	queue->nr = nr;
+	memcpy(queue->faults, faults, nr * sizeof(*faults));
+	queue_work(uvm_wq, &queue->work);
 }
 
+/* The GPU's worker. */
 void uvm_fault_worker(struct work_struct *work)
 {
 	struct uvm_gpu *gpu = container_of(work, struct uvm_gpu, fault_work);
-	const struct uvm_gpu_ops *ops = gpu->desc.ops;
-	struct uvm_fault_batch *batch = gpu->fault_batch;
+	struct uvm_gpu_fault *faults = gpu->faults;
 	unsigned int i, n, nr;
 
 	for (;;) {
-		nr = ops->fault_fetch(gpu, batch->faults, UVM_FAULT_BATCH);
+		nr = gpu->desc.ops->fault_fetch(gpu, faults, UVM_FAULT_BATCH);
 		if (!nr)
 			break;
-		sort(batch->faults, nr, sizeof(batch->faults[0]), uvm_fault_cmp,
-		     NULL);
+		sort(faults, nr, sizeof(*faults), uvm_fault_cmp, NULL);
 		for (i = 0; i < nr; i += n) {
-			n = uvm_fault_run(batch->faults + i, nr - i);
-			uvm_fault_serve(gpu, batch, batch->faults + i, n);
+			n = uvm_fault_space_run(faults + i, nr - i);
+			uvm_fault_dispatch(gpu, faults + i, n);
 		}
-		ops->fault_replay(gpu);
 		cond_resched();
 	}
 }

@@ -241,15 +241,15 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	init_completion(&gpu->gone);
 	xa_init(&gpu->spaces);
 	INIT_WORK(&gpu->fault_work, uvm_fault_worker);
-	gpu->fault_batch = uvm_fault_batch_alloc();
-	if (!gpu->fault_batch) {
+	gpu->faults = kvcalloc(UVM_FAULT_BATCH, sizeof(*gpu->faults), GFP_KERNEL);
+	if (!gpu->faults) {
 		ret = -ENOMEM;
 		goto err_free;
 	}
 	if (!uvm_gpu_is_numa(gpu)) {
 		ret = uvm_gpu_add_pages(gpu);
 		if (ret)
-			goto err_batch;
+			goto err_faults;
 	}
 	ret = uvm_gpus_add(gpu);
 	if (ret)
@@ -259,8 +259,8 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 err_pages:
 	if (!uvm_gpu_is_numa(gpu))
 		uvm_gpu_del_pages(gpu);
-err_batch:
-	uvm_fault_batch_free(gpu->fault_batch);
+err_faults:
+	kvfree(gpu->faults);
 err_free:
 	kfree(gpu);
 	return ERR_PTR(ret);
@@ -298,7 +298,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 		WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node], 0);
 	mutex_unlock(&uvm_gpus_lock);
 	xa_destroy(&gpu->spaces);
-	uvm_fault_batch_free(gpu->fault_batch);
+	kvfree(gpu->faults);
 	kfree(gpu);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_unregister);

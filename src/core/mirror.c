@@ -13,7 +13,7 @@
  * number and clears the entries; when it returns, no access through them is under
  * way, and their DMA mappings are gone.
  *
- * The fault worker of the GPU is the only one who adds spans, DMA blocks and
+ * The fault work of the GPU space is the only one who adds spans, DMA blocks and
  * entries; the notifier only takes away.
  */
 #include "core.h"
@@ -219,7 +219,7 @@ static void uvm_span_destroy(struct uvm_span *span, unsigned long start)
 
 /**
  * uvm_mirror_shutdown() - unmap everything, for good
- * @gs: GPU space that the fault worker doesn't use any more
+ * @gs: GPU space whose faults nobody serves any more
  *
  * Sleeps; waits for invalidations under way, so no lock of theirs may be held.
  */
@@ -575,7 +575,7 @@ out:
  * @access: by page, enum uvm_access of what must become possible, or 0. What else
  *	is present in the block is mapped along.
  *
- * Fault worker of the GPU only. Takes mmap_lock.
+ * Fault work of the GPU space only. Takes mmap_lock.
  *
  * Return: 0; -EFAULT or -EPERM if one of the accesses is not allowed or has no
  * memory behind it; -ENOMEM; -EBUSY if the block kept changing.

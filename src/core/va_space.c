@@ -131,10 +131,15 @@ static struct uvm_gpu_space *uvm_gpu_space_create(struct uvm_va_space *vs,
 	might_lock(&gs->notifier_lock);
 	fs_reclaim_release(GFP_KERNEL);
 
+	gs->faults = uvm_fault_queue_alloc(gs);
+	if (!gs->faults) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
 	gs->as = gpu->desc.ops->as_create(gpu, uvm_next_id());
 	if (IS_ERR(gs->as)) {
 		ret = PTR_ERR(gs->as);
-		goto err_free;
+		goto err_faults;
 	}
 	gs->as->gpu = gpu;
 	ret = xa_err(xa_store(&gpu->spaces, gs->as->id, gs, GFP_KERNEL_ACCOUNT));
@@ -144,6 +149,8 @@ static struct uvm_gpu_space *uvm_gpu_space_create(struct uvm_va_space *vs,
 
 err_as:
 	gpu->desc.ops->as_destroy(gs->as);
+err_faults:
+	uvm_fault_queue_free(gs->faults);
 err_free:
 	kfree(gs);
 	return ERR_PTR(ret);
@@ -153,7 +160,7 @@ err_free:
  * Ends all GPU access to the VA space. Idempotent. The caller made sure that no
  * channel can be published any more.
  *
- * First the last user leaves: the fault worker, and whoever creates a channel,
+ * First the last user leaves: the fault work, and whoever creates a channel,
  * which it then kills itself. What faults from here on names an address space that
  * isn't found, and is dropped. Then the channels stop, and only then, when no
  * access is under way, the page tables go.
@@ -179,6 +186,7 @@ static void uvm_gpu_space_shutdown(struct uvm_gpu_space *gs)
 static void uvm_gpu_space_destroy(struct uvm_gpu_space *gs)
 {
 	uvm_gpu_space_shutdown(gs);
+	uvm_fault_queue_free(gs->faults);
 	xa_destroy(&gs->channels);
 	uvm_gpu_put(gs->gpu);
 	mutex_destroy(&gs->notifier_lock);

@@ -7,6 +7,8 @@
 
 #include <kunit/test.h>
 
+struct workqueue_struct *uvm_wq;
+
 static int stub_result;
 static unsigned int stub_calls;
 static u8 stub_bad_page;
@@ -67,9 +69,10 @@ static void fault_sort_and_run(struct kunit *test)
 	sort(f, ARRAY_SIZE(f), sizeof(f[0]), uvm_fault_cmp, NULL);
 	KUNIT_EXPECT_EQ(test, f[0].address, 0x4fffULL);
 	KUNIT_EXPECT_EQ(test, f[5].as_id, 2ULL);
-	KUNIT_EXPECT_EQ(test, uvm_fault_run(f, 6), 3U);
-	KUNIT_EXPECT_EQ(test, uvm_fault_run(f + 3, 3), 2U);
-	KUNIT_EXPECT_EQ(test, uvm_fault_run(f + 5, 1), 1U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_space_run(f, 6), 5U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_space_run(f + 5, 1), 1U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_block_run(f, 5), 3U);
+	KUNIT_EXPECT_EQ(test, uvm_fault_block_run(f + 3, 2), 2U);
 }
 
 static void fault_collect_strongest(struct kunit *test)
@@ -100,12 +103,14 @@ static void fault_blames_the_right_one(struct kunit *test)
 		{ .channel_id = 3, .address = 0x3000, .access = UVM_ACCESS_READ },
 	};
 	static const struct uvm_gpu_ops ops = { .fault_cancel = stub_cancel };
-	struct uvm_fault_batch *batch = uvm_fault_batch_alloc();
+	struct uvm_fault_queue *queue;
 	struct uvm_va_space *vs = kunit_kzalloc(test, sizeof(*vs), GFP_KERNEL);
 	struct uvm_gpu *gpu = kunit_kzalloc(test, sizeof(*gpu), GFP_KERNEL);
 	struct uvm_gpu_space *gs = kunit_kzalloc(test, sizeof(*gs), GFP_KERNEL);
 
-	KUNIT_ASSERT_TRUE(test, batch && vs && gpu && gs);
+	KUNIT_ASSERT_TRUE(test, vs && gpu && gs);
+	queue = uvm_fault_queue_alloc(gs);
+	KUNIT_ASSERT_NOT_NULL(test, queue);
 	gpu->desc.ops = &ops;
 	gs->gpu = gpu;
 	gs->vs = vs;
@@ -113,16 +118,16 @@ static void fault_blames_the_right_one(struct kunit *test)
 	stub_result = -ENOMEM;
 	stub_calls = 0;
 	stub_faulted = 0;
-	uvm_fault_serve_block(gs, batch, f, ARRAY_SIZE(f));
+	uvm_fault_serve_block(queue, f, ARRAY_SIZE(f));
 	KUNIT_EXPECT_EQ(test, stub_calls, 4U);
 	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(2));
 
 	/* A block that keeps changing is nobody's fault. */
 	stub_result = -EBUSY;
 	stub_faulted = 0;
-	uvm_fault_serve_block(gs, batch, f, ARRAY_SIZE(f));
+	uvm_fault_serve_block(queue, f, ARRAY_SIZE(f));
 	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
-	uvm_fault_batch_free(batch);
+	uvm_fault_queue_free(queue);
 }
 
 static struct kunit_case fault_cases[] = {
