@@ -14,6 +14,7 @@
  */
 #include "core.h"
 
+#include <linux/cc_platform.h>
 #include <linux/device.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
@@ -219,8 +220,8 @@ static void uvm_gpu_last_put(struct kref *ref)
  * Return: the GPU, or an ERR_PTR: -EINVAL for a bad description, -EEXIST for a
  * uuid or node that is there already, -ENOSPC past the limit of GPUs at once or of
  * ids that user space can be told, -EOPNOTSUPP for
- * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, -ENOMEM, or what
- * memremap_pages() says of the memory range.
+ * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, and in a confidential
+ * guest, -ENOMEM, or what memremap_pages() says of the memory range.
  */
 struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 {
@@ -229,6 +230,15 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 
 	if (!uvm_gpu_desc_valid(desc))
 		return ERR_PTR(-EINVAL);
+	/*
+	 * Devices reach a confidential guest's memory through bounce buffers only: the
+	 * mirror would show the GPU stale copies.
+	 */
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
+		pr_err("%s: not in a confidential guest: its memory can't be mapped for a GPU\n",
+		       desc->name);
+		return ERR_PTR(-EOPNOTSUPP);
+	}
 	gpu = kzalloc(sizeof(*gpu), GFP_KERNEL);
 	if (!gpu)
 		return ERR_PTR(-ENOMEM);

@@ -708,11 +708,14 @@ static void uvm_migration_drain(struct uvm_migration *mig)
 		uvm_migration_account(mig, mig->moves[i]);
 }
 
-/* Anonymous pages live in private mappings only. */
+/*
+ * Anonymous pages live in private mappings only. Where the process may not read, HMM
+ * doesn't look, so nothing could be told about what happened to the pages.
+ */
 static bool uvm_vma_migratable(struct vm_area_struct *vma)
 {
 	return !(vma->vm_flags & (VM_SPECIAL | VM_SHARED | VM_HUGETLB)) &&
-	       !vma_is_dax(vma);
+	       vma->vm_flags & VM_READ && !vma_is_dax(vma);
 }
 
 static bool uvm_vma_accessible(struct vm_area_struct *vma)

@@ -90,13 +90,15 @@ struct uvm_gpu *uvm_va_space_get_gpu(struct uvm_va_space *vs, const u8 *uuid)
 {
 	struct uvm_gpu *gpu = uvm_gpu_get(uuid);
 	struct uvm_gpu_space *gs;
+	bool registered;
 
 	if (!gpu)
 		return ERR_PTR(-ENODEV);
 	down_read(&vs->lock);
 	gs = uvm_gpu_space_find(vs, uuid);
+	registered = gs && gs->gpu == gpu;
 	up_read(&vs->lock);
-	if (!gs) {
+	if (!registered) {
 		uvm_gpu_put(gpu);
 		return ERR_PTR(-ENOENT);
 	}

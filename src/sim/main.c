@@ -73,6 +73,10 @@ static unsigned int iova = 4096;
 module_param(iova, uint, 0444);
 MODULE_PARM_DESC(iova, "MiB of DMA addresses of a GPU, 64 to 65536, even (default 4096)");
 
+static unsigned int copy_timeout;
+module_param(copy_timeout, uint, 0444);
+MODULE_PARM_DESC(copy_timeout, "ms after which a batch of copies counts as hung (default 0: the core's default)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -156,6 +160,7 @@ static int sim_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		.base = pci_resource_start(pdev, SIM_PCI_BAR),
 		.size = bar_size(pdev),
 		.node = NUMA_NO_NODE,
+		.copy_timeout_ms = copy_timeout,
 	};
 	int ret;
 
@@ -230,6 +235,7 @@ static int configure_platform(struct sim_config *config, unsigned int i)
 {
 	const char *k = kind[min(i, nr_kind - 1)];
 
+	config->copy_timeout_ms = copy_timeout;
 	snprintf(config->name, sizeof(config->name), "uvm-sim%u", i);
 	make_uuid(config->uuid, SIM_BUS_PLATFORM, i);
 	config->node = NUMA_NO_NODE;
@@ -261,6 +267,7 @@ static int configure_range(struct sim_config *config)
 	}
 	config->kind = UVM_MEMORY_COHERENT;
 	config->node = NUMA_NO_NODE;
+	config->copy_timeout_ms = copy_timeout;
 	strscpy(config->name, "uvm-sim-range", sizeof(config->name));
 	make_uuid(config->uuid, SIM_BUS_RANGE, 0);
 	return 0;

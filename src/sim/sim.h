@@ -73,6 +73,7 @@ enum sim_stat {
  * @base: physical address of coherent memory
  * @size: bytes of memory; a multiple of 2 MiB
  * @node: the NUMA node it is, or NUMA_NO_NODE
+ * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
  */
 struct sim_config {
 	char name[UVM_NAME_LEN];
@@ -81,6 +82,7 @@ struct sim_config {
 	u64 base;
 	u64 size;
 	int node;
+	unsigned int copy_timeout_ms;
 };
 
 /**

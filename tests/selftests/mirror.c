@@ -1734,6 +1734,27 @@ TEST_VT(race_write_and_fork, kinds_huge, 60)
 	fix_close(&f);
 }
 
+/*
+ * After MADV_FREE a page is clean though writable, and may be dropped, until somebody
+ * writes to it: also the GPU, which no CPU page table's dirty bit knows of.
+ */
+TEST_V(dirty_after_free, kinds)
+{
+	size_t length = 128 * PAGE;
+	struct uvm_sim_cmd c;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, length, 204);
+	ASSERT_RET(madvise(p, length, MADV_FREE), 0);
+	c = CMD(FILL, .dst = ADDR(p), .length = length, .arg0 = 0x5a);
+	EXPECT_RET(fix_run(&f, &c, 1), 0);
+	ASSERT_RET(madvise(p, length, MADV_PAGEOUT), 0);
+	EXPECT_BYTES(p, length, 0x5a);
+	fix_close(&f);
+}
+
 static void *hint_faults(void *arg)
 {
 	struct hand *h = arg;

@@ -445,10 +445,11 @@ enum uvm_dest {
 /**
  * enum uvm_skip - why UVM_MIGRATE left a page where it was
  * @UVM_SKIP_HOLE_NOT_POPULATED: there is no page, and the destination is the CPU
- * @UVM_SKIP_VMA_KIND: file, shared, hugetlb or special mapping
+ * @UVM_SKIP_VMA_KIND: file, shared, hugetlb or special mapping, or one that may be
+ *	written or executed but not read
  * @UVM_SKIP_OTHER_DEVICE: it is in the memory of a device that isn't ours
  * @UVM_SKIP_NO_MEMORY: no memory was left at the destination, or no DMA address for
- *	the copy
+ *	the copy. A page that came from another GPU is in system memory then.
  * @UVM_SKIP_BUSY: pinned, locked, raced with, or part of a large folio that the
  *	kernel doesn't split; core mm doesn't tell which. Also a page merged by
  *	KSM, and a failed copy.

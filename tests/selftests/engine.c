@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proves that no byte is lost when copy engines fail: a batch that fails leaves its
+ * pages where they were, one that hangs is ended by a reset, and a CPU that needs a
+ * page which the device can't give back gets SIGBUS, and the page later. The software
+ * GPU's knobs make its engines fail (/sys/kernel/debug/uvm_sim).
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib_uvm.h"
+
+/* More often than anything is tried. */
+#define ALWAYS	1000000
+
+static const struct variant kinds_huge[] = {
+	{ "private", UVM_MEMORY_PRIVATE, false },
+	{ "private_thp", UVM_MEMORY_PRIVATE, true },
+	{ "coherent", UVM_MEMORY_COHERENT, false },
+	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
+	{ NULL, 0, 0 },
+};
+
+static const struct variant only_private[] = {
+	{ "private", UVM_MEMORY_PRIVATE, false },
+	{ "private_thp", UVM_MEMORY_PRIVATE, true },
+	{ NULL, 0, 0 },
+};
+
+static void knob(struct fix *f, const char *name, int times)
+{
+	char path[200], text[20];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/%s",
+		 f->gpu.name, name);
+	snprintf(text, sizeof(text), "%d", times);
+	ASSERT_TRUE(write_text(path, text));
+}
+
+static long stat_of(struct fix *f, const char *name)
+{
+	char path[200], text[2000], *p;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/stats",
+		 f->gpu.name);
+	ASSERT_TRUE(read_text(path, text, sizeof(text)));
+	p = strstr(text, name);
+	ASSERT_TRUE(p);
+	return atol(p + strlen(name));
+}
+
+static void to(struct fix *f, uint32_t kind, const void *p, size_t length,
+	       struct uvm_migrate *m)
+{
+	ASSERT_RET(migrate(f->s.fd, p, length, kind, 0,
+			   kind == UVM_DEST_GPU ? f->gpu.uuid : NULL, m), 0);
+	expect_accounts(m);
+	EXPECT_EQ(m->out_done, length);
+}
+
+TEST_V(fails_to_gpu, kinds_huge)
+{
+	struct uvm_migrate m;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 1);
+	knob(&f, "fail_copy", ALWAYS);
+	to(&f, UVM_DEST_GPU, p, f.length, &m);
+	EXPECT_EQ(m.out_moved, 0);
+	EXPECT_EQ(m.out_skipped[UVM_SKIP_BUSY], f.length / PAGE);
+	EXPECT_EQ(fix_on_cpu(&f, p, f.length), f.length / PAGE);
+	EXPECT_PATTERN(p, f.length, 1);
+	knob(&f, "fail_copy", 0);
+	fix_to_gpu(&f, p, f.length);
+	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
+	EXPECT_PATTERN(p, f.length, 1);
+	fix_close(&f);
+}
+
+/* A passing failure is made good. */
+TEST_V(fails_once, kinds_huge)
+{
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 2);
+	knob(&f, "fail_copy", 1);
+	fix_to_gpu(&f, p, f.length);
+	EXPECT_EQ(stat_of(&f, "batch_errors") > 0, 1);
+	knob(&f, "fail_copy", 1);
+	fix_to_cpu(&f, p, f.length);
+	knob(&f, "fail_copy", 0);
+	EXPECT_PATTERN(p, f.length, 2);
+	fix_close(&f);
+}
+
+TEST_V(fails_to_cpu, kinds_huge)
+{
+	struct uvm_migrate m;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 3);
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "fail_copy", ALWAYS);
+	to(&f, UVM_DEST_CPU, p, f.length, &m);
+	EXPECT_EQ(m.out_moved, 0);
+	EXPECT_EQ(m.out_skipped[UVM_SKIP_BUSY], f.length / PAGE);
+	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
+	knob(&f, "fail_copy", 0);
+	EXPECT_PATTERN(p, f.length, 3);
+	fix_to_cpu(&f, p, f.length);
+	EXPECT_PATTERN(p, f.length, 3);
+	fix_close(&f);
+}
+
+/* The CPU touches: a passing failure goes unnoticed. */
+TEST_V(touch_fails_once, only_private)
+{
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 4);
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "fail_copy", 1);
+	EXPECT_PATTERN(p, f.length, 4);
+	knob(&f, "fail_copy", 0);
+	fix_close(&f);
+}
+
+/* A lasting one is SIGBUS, to the one who touches; nothing is lost. */
+TEST_V(touch_fails, only_private)
+{
+	struct fix f;
+	int status;
+	pid_t pid;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 5);
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "fail_copy", ALWAYS);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		*(volatile char *)p;
+		_exit(0);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(WTERMSIG(status), SIGBUS);
+	knob(&f, "fail_copy", 0);
+	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
+	EXPECT_PATTERN(p, f.length, 5);
+	fix_close(&f);
+}
+
+/* A hung engine is reset; what it was to copy is copied in another attempt. */
+TEST_V(hangs, kinds_huge)
+{
+	struct fix f;
+	long resets;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 6);
+	resets = stat_of(&f, "resets");
+	knob(&f, "hang_copy", 1);
+	fix_to_gpu(&f, p, f.length);
+	EXPECT_EQ(stat_of(&f, "resets"), resets + 1);
+	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "hang_copy", 1);
+	fix_to_cpu(&f, p, f.length);
+	EXPECT_EQ(stat_of(&f, "resets"), resets + 2);
+	EXPECT_PATTERN(p, f.length, 6);
+	fix_close(&f);
+}
+
+TEST_V(touch_hangs, only_private)
+{
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 7);
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "hang_copy", 1);
+	EXPECT_PATTERN(p, f.length, 7);
+	fix_close(&f);
+}
+
+/* If an engine's reset fails, the GPU's ends the batch, and the channels with it. */
+TEST_V(engine_reset_fails, kinds_huge)
+{
+	struct uvm_channel_query q;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 8);
+	knob(&f, "reset_fails", 1);
+	knob(&f, "hang_copy", 1);
+	fix_to_gpu(&f, p, f.length);
+	knob(&f, "reset_fails", 0);
+	ASSERT_RET(channel_query(f.s.fd, f.channel, &q), 0);
+	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAILED);
+	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
+	EXPECT_PATTERN(p, f.length, 8);
+	fix_close(&f);
+}
+
+HARNESS_MAIN()
