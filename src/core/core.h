@@ -50,9 +50,12 @@
 #define UVM_MAX_SUBMIT		SZ_32K
 #define UVM_MAX_QUERY		SZ_64K
 
-/* Token in every dev_pagemap of ours, so that one walk finds all our pages. */
-extern const char uvm_pgmap_owner[];
-#define UVM_PGMAP_OWNER		((void *)uvm_pgmap_owner)
+/*
+ * In every dev_pagemap of ours, so that one walk finds all our pages: some address
+ * that is nobody else's.
+ */
+extern const struct file_operations uvm_fops;
+#define UVM_PGMAP_OWNER		((void *)&uvm_fops)
 
 /* ---- device memory (devmem.c) ---- */
 
@@ -269,8 +272,6 @@ struct uvm_ucmd {
 	struct uvm_va_space *vs;
 	void *cmd;
 };
-
-extern const struct file_operations uvm_fops;
 
 static inline enum uvm_file_kind uvm_file_kind(const struct uvm_file *file)
 {

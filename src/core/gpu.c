@@ -22,8 +22,6 @@
 
 #define UVM_COPY_TIMEOUT_MS	10000
 
-const char uvm_pgmap_owner[] = "uvm";
-
 static DEFINE_MUTEX(uvm_gpus_lock);
 static struct uvm_gpu *uvm_gpus[UVM_MAX_GPUS];
 static u32 uvm_next_gpu_id;

@@ -93,6 +93,7 @@ static int uvm_mm_link(struct uvm_file *file, struct file *va_file,
 	mmget(vs->mm);
 	uvm_mm_set_state(vs, UVM_MM_ALIVE);
 	file->va_file = va_file;
+	/* Pairs with uvm_file_kind(). */
 	smp_store_release(&file->kind, UVM_FILE_MM);
 	ret = 0;
 out:

@@ -58,6 +58,7 @@ int uvm_init_ioctl(struct uvm_ucmd *ucmd)
 		goto err_notifier;
 	}
 	file->vs = vs;
+	/* Pairs with uvm_file_kind(). */
 	smp_store_release(&file->kind, UVM_FILE_VA_SPACE);
 	mutex_unlock(&file->lock);
 	return 0;
