@@ -31,7 +31,7 @@ check_style kernel "$ignore" "${files[@]}"
 # User space has a C library in place of the kernel's macros, and volatile to
 # touch memory with.
 ignore+=,BSD_LICENSE,VOLATILE,ARRAY_SIZE,REPEATED_WORD,CONSTANT_COMPARISON
-ignore+=,PREFER_DEFINED_ATTRIBUTE_MACRO,FUNCTION_ARGUMENTS,EMBEDDED_FUNCTION_NAME
+ignore+=,PREFER_DEFINED_ATTRIBUTE_MACRO,FUNCTION_ARGUMENTS,EMBEDDED_FUNCTION_NAME,MACRO_WITH_FLOW_CONTROL
 mapfile -t files < <(find src/libuvm src/uvmctl tests docs -name '*.[ch]' \
 	! -path 'tests/kunit/*' | sort)
 check_style user "$ignore" "${files[@]}"
