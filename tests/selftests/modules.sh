@@ -126,11 +126,13 @@ gpu_count() { "$worker" count 2>/dev/null || echo 0; }
 
 taint() { cat /proc/sys/kernel/tainted; }
 
+# Free memory, that on the lists of single CPUs included
 free_kib()
 {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
-	sed -n 's/^MemFree: *\([0-9]*\) kB/\1/p' /proc/meminfo
+	awk '/^MemFree:/ { kib += $2 } $1 == "count:" { kib += $2 * 4 }
+		END { print kib }' /proc/meminfo /proc/zoneinfo
 }
 
 kmemleak=/sys/kernel/debug/kmemleak
@@ -236,7 +238,7 @@ test_memory()
 	allowed=$((4096 + rounds * 32))
 	grep -q ' kasan_report$' /proc/kallsyms && allowed=$((allowed + 98304))
 	lost=$((free_before - free_after))
-	note "MemFree: $free_before KiB before, $free_after KiB after, $allowed KiB allowed"
+	note "free: $free_before KiB before, $free_after KiB after, $allowed KiB may be lost"
 	[ "$lost" -le "$allowed" ]
 }
 
