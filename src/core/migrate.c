@@ -545,7 +545,8 @@ static enum uvm_skip uvm_skip_reason(const struct uvm_target *dest,
 {
 	if (res->where == UVM_WHERE_OTHER_DEVICE)
 		return UVM_SKIP_OTHER_DEVICE;
-	if (res->where == UVM_WHERE_NONE && !dest->gpu && !dest->populate)
+	if ((res->where == UVM_WHERE_NONE || res->zero) && !dest->gpu &&
+	    !dest->populate)
 		return UVM_SKIP_HOLE_NOT_POPULATED;
 	if (!res->anon && res->where != UVM_WHERE_GPU &&
 	    !vma_is_anonymous(mv->args.vma))

@@ -18,15 +18,26 @@
 
 #define UVM_QUERY_BATCH		512
 
+/*
+ * Only the zero page, small or huge, and what drivers map have no mapping of their
+ * own. The zero page lies where the kernel does, maybe on the node that is a GPU.
+ */
 static void uvm_residency_system(struct page *page, struct uvm_residency *res)
 {
-	int gpu;
+	int node = page_to_nid(page);
+	int gpu = uvm_gpu_id_of_node(node);
 
-	res->node = page_to_nid(page);
+	res->zero = !page_folio(page)->mapping;
 	res->anon = PageAnon(page);
-	gpu = uvm_gpu_id_of_node(res->node);
-	res->where = gpu < 0 ? UVM_WHERE_CPU : UVM_WHERE_GPU;
-	res->id = gpu < 0 ? res->node : gpu;
+	if (!res->zero)
+		res->node = node;
+	if (gpu < 0 || res->zero) {
+		res->where = UVM_WHERE_CPU;
+		res->id = node;
+	} else {
+		res->where = UVM_WHERE_GPU;
+		res->id = gpu;
+	}
 }
 
 /**

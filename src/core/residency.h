@@ -11,12 +11,14 @@
  * @node: NUMA node of a page in system memory, that of a UVM_MEMORY_NUMA GPU
  *	included; else NUMA_NO_NODE
  * @anon: it is an anonymous page in system memory
+ * @zero: it is the zero page, which is nobody's, and in no place that matters
  */
 struct uvm_residency {
 	u8 where;
 	u16 id;
 	int node;
 	bool anon;
+	bool zero;
 };
 
 void uvm_residency_of(unsigned long hmm_pfn, struct uvm_residency *res);

@@ -699,10 +699,7 @@ uint64_t fix_gpu_sum(struct fix *f, const void *p, size_t length)
 
 static bool on_gpu(const struct uvm_page_state *st, const struct uvm_gpu_info *g)
 {
-	if (st->where == UVM_WHERE_GPU)
-		return st->id == g->id;
-	return g->memory_kind == UVM_MEMORY_NUMA && st->where == UVM_WHERE_CPU &&
-		st->id == g->numa_node;
+	return st->where == UVM_WHERE_GPU && st->id == g->id;
 }
 
 struct tally fix_tally(struct fix *f, const void *p, size_t length)

@@ -334,6 +334,33 @@ TEST_V(zero_page, kinds_huge)
 	fix_close(&f);
 }
 
+/* The zero page is in nobody's memory, whatever node the kernel lies on. */
+TEST_V(zero_page_is_nowhere, all)
+{
+	struct uvm_migrate m;
+	unsigned long n;
+	struct fix f;
+	int node;
+	char *p;
+
+	fix_open(&f, v);
+	n = f.length / PAGE;
+	p = fix_buffer(&f, f.length);
+	EXPECT_BYTES(p, f.length, 0);
+	EXPECT_EQ(fix_on_cpu(&f, p, f.length), n);
+	ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU, 0, NULL, &m), 0);
+	expect_accounts(&m);
+	EXPECT_EQ(m.out_already, n);
+	for (node = 0; node <= numa_max_node(); node++) {
+		ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU_NODE, node,
+				   NULL, &m), 0);
+		expect_accounts(&m);
+		EXPECT_EQ(m.out_skipped[UVM_SKIP_HOLE_NOT_POPULATED], n);
+	}
+	EXPECT_BYTES(p, f.length, 0);
+	fix_close(&f);
+}
+
 /* ---- kinds of mappings ---- */
 
 /* Does a store to @p kill the process? */

@@ -444,7 +444,8 @@ enum uvm_dest {
 
 /**
  * enum uvm_skip - why UVM_MIGRATE left a page where it was
- * @UVM_SKIP_HOLE_NOT_POPULATED: there is no page, and the destination is the CPU
+ * @UVM_SKIP_HOLE_NOT_POPULATED: there is no page, or only the zero page, and the
+ *	destination is the CPU
  * @UVM_SKIP_VMA_KIND: file, shared, hugetlb or special mapping, or one that may be
  *	written or executed but not read
  * @UVM_SKIP_OTHER_DEVICE: it is in the memory of a device that isn't ours
