@@ -297,9 +297,12 @@ static int check_params(void)
 
 static void release_range(void)
 {
-	struct sim_config *last = &configs[nr_configs - 1];
+	const struct sim_config *last;
 
-	if (range && nr_configs && last->kind == UVM_MEMORY_COHERENT)
+	if (!range || !nr_configs)
+		return;
+	last = &configs[nr_configs - 1];
+	if (last->kind == UVM_MEMORY_COHERENT)
 		release_mem_region(last->base, last->size);
 }
 
