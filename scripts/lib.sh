@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034  # used by the scripts that source this file
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
-CACHE=${UVM_CACHE:-${HOME:-/root}/.cache/uvm}
+CACHE=${UVM_CACHE:-~/.cache/uvm}
 JOBS=${JOBS:-$(nproc)}
 
 # Messages go to stderr: several scripts print their result on stdout.
