@@ -51,7 +51,15 @@
  *
  * The two files. A process opens /dev/uvm twice. UVM_INIT makes the first one
  * a VA space bound to the caller's mm. UVM_MM_INIT makes the second one the mm
- * file: it pins the address space for the GPUs' use until it is closed.
+ * file: it pins the address space for the GPUs' use until it is closed. From then
+ * on the mm is *released*: what needs it is -ESRCH, the rest still works.
+ *
+ * Closed it is when the process that called UVM_MM_INIT closes a descriptor of it,
+ * any descriptor: also one of several that dup() made, and also by exit or exec
+ * (close-on-exec). References that others hold (a child after fork, a socket, a
+ * process that got it over one) don't put that off. A process that keeps the
+ * descriptor over exec releases the mm, too: at the latest when the new program
+ * calls any command on either file.
  */
 
 #define UVM_TYPE	0xE7
@@ -72,6 +80,7 @@ enum uvm_cmd {
 	UVM_CMD_WAIT,
 	UVM_CMD_MIGRATE,
 	UVM_CMD_QUERY_RESIDENCY,
+	UVM_CMD_QUERY_PROCESSORS,
 };
 
 #define UVM_UUID_LEN	16
@@ -81,6 +90,7 @@ enum uvm_cmd {
 #define UVM_FEATURE_DEVICE_PRIVATE	(1ULL << 0)
 #define UVM_FEATURE_DEVICE_COHERENT	(1ULL << 1)
 #define UVM_FEATURE_NUMA_DESTINATION	(1ULL << 2)
+#define UVM_FEATURE_MULTI_PROCESS	(1ULL << 3)
 
 /**
  * struct uvm_info - ioctl(UVM_INFO)
@@ -111,14 +121,23 @@ struct uvm_info {
 };
 #define UVM_INFO _IO(UVM_TYPE, UVM_CMD_INFO)
 
+/* &uvm_init.flags */
+#define UVM_INIT_MULTI_PROCESS	(1 << 0)
+
 /**
  * struct uvm_init - ioctl(UVM_INIT)
  * @size: sizeof(struct uvm_init)
- * @flags: must be 0
+ * @flags: mask of UVM_INIT_*
  *
  * Makes a fresh file a VA space, for good, and binds it to the caller's mm.
  *
- * Errors: EBADFD if the file is a VA space or an mm file already.
+ * With UVM_INIT_MULTI_PROCESS it is bound to none: whoever holds the file may use
+ * it, it takes no mm file, and its GPUs live until the file is closed for the last
+ * time. Nobody's ordinary memory is in it, so a GPU access to any address stops the
+ * channel with UVM_FAULT_NO_MAPPING, and what needs an mm (UVM_MM_INIT, UVM_MIGRATE,
+ * UVM_QUERY_RESIDENCY) is EOPNOTSUPP.
+ *
+ * Errors: EBADFD if the file is a VA space or an mm file already; ENOMEM.
  */
 struct uvm_init {
 	__u32 size;
@@ -133,13 +152,15 @@ struct uvm_init {
  * @va_space_fd: a VA space of this process
  * @__reserved: must be 0
  *
- * Makes a fresh file the mm file of @va_space_fd. It holds the VA space and the
- * mm's users count until its last reference is closed; closing it stops all GPU
- * work of the VA space. It can't be mapped and answers no other command.
+ * Makes a fresh file the mm file of @va_space_fd. It holds the mm's users count
+ * until it is closed (DOC: Conventions says when that is), which stops all GPU work
+ * of the VA space; and the VA space until its last reference is gone. It can't be
+ * mapped and answers no other command.
  *
  * Errors: EBADF if @va_space_fd is no uvm file; EBADFD if this file is not
  * fresh, if @va_space_fd is no VA space, or if that VA space has, or had, an mm
- * file; EPERM if the VA space is bound to another process's mm.
+ * file; EPERM if the VA space is bound to another process's mm; EOPNOTSUPP if it is
+ * UVM_INIT_MULTI_PROCESS.
  */
 struct uvm_mm_init {
 	__u32 size;
@@ -227,8 +248,11 @@ struct uvm_enum_gpus {
  *
  * Gives the GPU page tables for this VA space.
  *
+ * GPUs whose memory the CPU can address (UVM_MEMORY_COHERENT, UVM_MEMORY_NUMA) and
+ * GPUs whose memory it can't (UVM_MEMORY_PRIVATE) don't mix in a VA space.
+ *
  * Errors: EBADFD before UVM_INIT or UVM_MM_INIT; EPERM; ESRCH; ENODEV; EEXIST;
- * ENOMEM.
+ * EOPNOTSUPP for a GPU that doesn't go with those registered; ENOMEM.
  */
 struct uvm_register_gpu {
 	__u32 size;
@@ -244,18 +268,26 @@ struct uvm_register_gpu {
  * @size: sizeof(struct uvm_unregister_gpu)
  * @flags: must be 0
  * @uuid: the GPU
+ * @out_moved: pages that were in the GPU's memory and are in system memory now
+ * @out_left: pages that are in the GPU's memory still, since they were busy or
+ *	there was no system memory for them. They stay valid, and come back when
+ *	somebody touches or migrates them.
  *
  * Stops and destroys the channels that this VA space has on the GPU, and its
- * page tables. Pages that are in the GPU's memory stay there, valid, until
- * somebody touches or migrates them.
+ * page tables, and brings the process's pages home. Other GPUs don't notice.
+ * Pages on a GPU that is a NUMA node are in system memory as it is, and stay.
  *
- * Errors: EBADFD; EPERM; ENOENT if it is not registered here. Works after the
- * mm was released.
+ * Errors: EBADFD; EPERM; ENOENT if it is not registered here; ENODEV if there is no
+ * such GPU, or it went away; EINTR for a fatal signal: before anything was done, or
+ * with the GPU unregistered and not all pages at home. Works after the mm was
+ * released.
  */
 struct uvm_unregister_gpu {
 	__u32 size;
 	__u32 flags;
 	__u8 uuid[UVM_UUID_LEN];
+	__aligned_u64 out_moved;
+	__aligned_u64 out_left;
 };
 #define UVM_UNREGISTER_GPU _IO(UVM_TYPE, UVM_CMD_UNREGISTER_GPU)
 
@@ -299,8 +331,8 @@ struct uvm_channel_create {
  * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EFAULT; EINVAL for a command
  * that the GPU doesn't know and a @length that is 0, above
  * &uvm_info.out_max_submit or no multiple of its command size; EBUSY if the
- * queue is full: wait for an earlier point; ECANCELED if the channel was
- * stopped.
+ * queue is full: wait for an earlier point; ENODEV if the GPU went away; ECANCELED
+ * if the channel was stopped for another reason.
  */
 struct uvm_channel_submit {
 	__u32 size;
@@ -486,7 +518,8 @@ enum uvm_skip {
  * zero pages of anonymous memory become zeroed pages in a GPU's memory; if it is a
  * NUMA node, only where the process may write.
  *
- * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EINVAL for a range that is
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; ENODEV and ENOENT, also
+ * for a GPU that went away or was unregistered meanwhile; EINVAL for a range that is
  * empty, unaligned, wraps or ends where no process has memory; EFAULT if any
  * part of the range is not mapped, or has no access at all (PROT_NONE), found
  * before anything moved; EINTR, EFAULT for an area unmapped meanwhile, and
@@ -553,8 +586,8 @@ struct uvm_page_state {
  * snapshot, old as soon as it is given. Parts that are not mapped read as
  * UVM_WHERE_NONE.
  *
- * Errors: EBADFD; EPERM; ESRCH; EINVAL; EFAULT for a bad @pages; ENOMEM;
- * EINTR; EBUSY if the address space kept changing.
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; EINVAL; EFAULT for a bad
+ * @pages; ENOMEM; EINTR; EBUSY if the address space kept changing.
  */
 struct uvm_query_residency {
 	__u32 size;
@@ -564,5 +597,59 @@ struct uvm_query_residency {
 	__aligned_u64 pages;
 };
 #define UVM_QUERY_RESIDENCY _IO(UVM_TYPE, UVM_CMD_QUERY_RESIDENCY)
+
+#define UVM_PROCESSOR_CPU	(~0U)
+
+/**
+ * struct uvm_processor - one entry of UVM_QUERY_PROCESSORS
+ * @uuid: the GPU, or zero for the CPU
+ * @id: &uvm_gpu_info.id, or UVM_PROCESSOR_CPU
+ * @nearest_node: of a GPU: the NUMA node whose CPUs and memory are next to it, or
+ *	-1. The CPU work for the GPU is done there. -1 for the CPU.
+ * @access: whose memory it loads from and stores to in place, without pages moving
+ * @copy: whose memory it can copy from, to its own memory, with one copy engine and
+ *	without a stop on the way
+ * @reach: whose memory pages can come from to its own memory, one way or another
+ *
+ * Bit n of the masks is entry n of the same answer; a processor's own bit is set in
+ * all of them.
+ */
+struct uvm_processor {
+	__u8 uuid[UVM_UUID_LEN];
+	__u32 id;
+	__s32 nearest_node;
+	__aligned_u64 access;
+	__aligned_u64 copy;
+	__aligned_u64 reach;
+};
+
+/**
+ * struct uvm_query_processors - ioctl(UVM_QUERY_PROCESSORS)
+ * @size: sizeof(struct uvm_query_processors)
+ * @flags: must be 0
+ * @processors: array of struct uvm_processor to fill; may be 0 if @count is 0
+ * @count: entries that fit into @processors
+ * @entry_size: sizeof(struct uvm_processor); entries are cut to, or zero-padded up
+ *	to, this many bytes
+ * @out_count: processors of the VA space; compare with @count to see whether any
+ *	are missing
+ * @__reserved: must be 0
+ *
+ * Who can do what with whose memory in this VA space. Entry 0 is the CPU; the
+ * registered GPUs follow, by id.
+ *
+ * Errors: EBADFD; EPERM; EINVAL for an @entry_size of 0 or above 4096; EFAULT;
+ * ENOMEM. Works after the mm was released.
+ */
+struct uvm_query_processors {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 processors;
+	__u32 count;
+	__u32 entry_size;
+	__u32 out_count;
+	__u32 __reserved;
+};
+#define UVM_QUERY_PROCESSORS _IO(UVM_TYPE, UVM_CMD_QUERY_PROCESSORS)
 
 #endif /* _UAPI_LINUX_UVM_H */
