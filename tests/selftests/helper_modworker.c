@@ -30,7 +30,8 @@
 
 static struct uvm_gpu_info gpus[MAX_GPUS];
 static int count;
-static struct space space;
+/* kinds of memory don't mix: private GPUs in one, the others in the other */
+static struct space spaces[2];
 static char *buf;
 static uint64_t seed;
 
@@ -40,6 +41,11 @@ static int fail(const char *what, long seen)
 	return 1;
 }
 
+static int space_of(int i)
+{
+	return spaces[gpus[i].memory_kind == UVM_MEMORY_PRIVATE].fd;
+}
+
 static int setup(void)
 {
 	int i, ret;
@@ -47,11 +53,13 @@ static int setup(void)
 	count = gpus_list(gpus, MAX_GPUS);
 	if (count <= 0)
 		return fail("no GPU", count);
-	ret = space_open(&space);
-	if (ret)
-		return fail("space", ret);
+	for (i = 0; i < 2; i++) {
+		ret = space_open(&spaces[i]);
+		if (ret)
+			return fail("space", ret);
+	}
 	for (i = 0; i < count; i++) {
-		ret = register_gpu(space.fd, gpus[i].uuid);
+		ret = register_gpu(space_of(i), gpus[i].uuid);
 		if (ret)
 			return fail("register", ret);
 	}
@@ -72,21 +80,22 @@ static int work(void)
 	int i, ret;
 
 	for (i = 0; i < count; i++) {
-		ret = channel_create(space.fd, gpus[i].uuid, &channel);
+		ret = channel_create(space_of(i), gpus[i].uuid, &channel);
 		if (ret)
 			return fail("channel", ret);
-		ret = migrate(space.fd, buf, LENGTH, UVM_DEST_GPU, 0, gpus[i].uuid, &m);
+		ret = migrate(space_of(i), buf, LENGTH, UVM_DEST_GPU, 0,
+			      gpus[i].uuid, &m);
 		if (ret)
 			return fail("migrate", ret);
 		if (m.out_moved + m.out_already != PAGES)
 			return fail("pages that moved", m.out_moved);
 		c = CMD(SUM, .dst = ADDR(out), .src = ADDR(buf), .length = LENGTH);
-		ret = channel_run(space.fd, channel, &c, 1);
+		ret = channel_run(space_of(i), channel, &c, 1);
 		if (ret)
 			return fail("run", ret);
 		if (*out != sum)
 			return fail("wrong sum on GPU", i);
-		ret = channel_destroy(space.fd, channel);
+		ret = channel_destroy(space_of(i), channel);
 		if (ret)
 			return fail("destroy", ret);
 		if (i + 1 == count)
@@ -126,7 +135,7 @@ static int churn(void)
 	int ret;
 
 	for (i = 0; i < 1000000; i++) {
-		ret = migrate(space.fd, buf, LENGTH, UVM_DEST_GPU, 0,
+		ret = migrate(space_of(i % count), buf, LENGTH, UVM_DEST_GPU, 0,
 			      gpus[i % count].uuid, &m);
 		if (ret)
 			return fail("migrate", ret);
@@ -157,7 +166,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!strcmp(mode, "space")) {
-		ret = space_open(&space);
+		ret = space_open(&spaces[0]);
 		if (ret)
 			return fail("space", ret);
 		ready();
@@ -175,7 +184,8 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "churn"))
 		return churn();
 	if (!strcmp(mode, "resident")) {
-		space_close(&space);
+		space_close(&spaces[0]);
+		space_close(&spaces[1]);
 		return wait_and_check();
 	}
 	if (!strcmp(mode, "hold"))

@@ -62,9 +62,11 @@ AT(uvm_register_gpu, uuid, 8);
 AT(uvm_register_gpu, out_numa_enabled, 24);
 AT(uvm_register_gpu, out_numa_node, 28);
 
-SIZE(uvm_unregister_gpu, 24);
+SIZE(uvm_unregister_gpu, 40);
 AT(uvm_unregister_gpu, flags, 4);
 AT(uvm_unregister_gpu, uuid, 8);
+AT(uvm_unregister_gpu, out_moved, 24);
+AT(uvm_unregister_gpu, out_left, 32);
 
 SIZE(uvm_channel_create, 32);
 AT(uvm_channel_create, flags, 4);
@@ -125,6 +127,22 @@ AT(uvm_query_residency, base, 8);
 AT(uvm_query_residency, length, 16);
 AT(uvm_query_residency, pages, 24);
 
+SIZE(uvm_processor, 48);
+AT(uvm_processor, uuid, 0);
+AT(uvm_processor, id, 16);
+AT(uvm_processor, nearest_node, 20);
+AT(uvm_processor, access, 24);
+AT(uvm_processor, copy, 32);
+AT(uvm_processor, reach, 40);
+
+SIZE(uvm_query_processors, 32);
+AT(uvm_query_processors, flags, 4);
+AT(uvm_query_processors, processors, 8);
+AT(uvm_query_processors, count, 16);
+AT(uvm_query_processors, entry_size, 20);
+AT(uvm_query_processors, out_count, 24);
+AT(uvm_query_processors, __reserved, 28);
+
 SIZE(uvm_sim_cmd, 48);
 AT(uvm_sim_cmd, op, 0);
 AT(uvm_sim_cmd, flags, 4);
@@ -150,6 +168,7 @@ _Static_assert(UVM_CHANNEL_DESTROY == 0xE749, "command numbers");
 _Static_assert(UVM_WAIT == 0xE74A, "command numbers");
 _Static_assert(UVM_MIGRATE == 0xE74B, "command numbers");
 _Static_assert(UVM_QUERY_RESIDENCY == 0xE74C, "command numbers");
+_Static_assert(UVM_QUERY_PROCESSORS == 0xE74D, "command numbers");
 
 #undef AT
 #undef SIZE

@@ -128,24 +128,35 @@ void gpu_need(int kind, int nth, struct uvm_gpu_info *gpu)
 	SKIP("needs %d %s GPU%s", nth + 1, kind_name(kind), nth ? "s" : "");
 }
 
+int va_init(int fd, uint32_t flags)
+{
+	struct uvm_init a = { .size = sizeof(a), .flags = flags };
+
+	return uvm_ioctl(fd, UVM_INIT, &a);
+}
+
+int mm_init(int fd, int va_fd)
+{
+	struct uvm_mm_init a = { .size = sizeof(a), .va_space_fd = va_fd };
+
+	return uvm_ioctl(fd, UVM_MM_INIT, &a);
+}
+
 int space_open(struct space *s)
 {
-	struct uvm_init init = { .size = sizeof(init) };
-	struct uvm_mm_init mm = { .size = sizeof(mm) };
 	int ret;
 
 	s->mm_fd = -1;
 	s->fd = uvm_open();
 	if (s->fd < 0)
 		return s->fd;
-	ret = uvm_ioctl(s->fd, UVM_INIT, &init);
+	ret = va_init(s->fd, 0);
 	if (ret)
 		return ret;
 	s->mm_fd = uvm_open();
 	if (s->mm_fd < 0)
 		return s->mm_fd;
-	mm.va_space_fd = s->fd;
-	return uvm_ioctl(s->mm_fd, UVM_MM_INIT, &mm);
+	return mm_init(s->mm_fd, s->fd);
 }
 
 void space_close(struct space *s)
@@ -166,12 +177,40 @@ int register_gpu(int fd, const uint8_t *uuid)
 	return uvm_ioctl(fd, UVM_REGISTER_GPU, &r);
 }
 
+int unregister_counted(int fd, const uint8_t *uuid, struct uvm_unregister_gpu *u)
+{
+	memset(u, 0, sizeof(*u));
+	u->size = sizeof(*u);
+	memcpy(u->uuid, uuid, UVM_UUID_LEN);
+	return uvm_ioctl(fd, UVM_UNREGISTER_GPU, u);
+}
+
 int unregister_gpu(int fd, const uint8_t *uuid)
 {
-	struct uvm_unregister_gpu u = { .size = sizeof(u) };
+	struct uvm_unregister_gpu u;
 
-	memcpy(u.uuid, uuid, UVM_UUID_LEN);
-	return uvm_ioctl(fd, UVM_UNREGISTER_GPU, &u);
+	return unregister_counted(fd, uuid, &u);
+}
+
+bool gpus_mix(const struct uvm_gpu_info *a, const struct uvm_gpu_info *b)
+{
+	return (a->memory_kind == UVM_MEMORY_PRIVATE) ==
+	       (b->memory_kind == UVM_MEMORY_PRIVATE);
+}
+
+int processors(int fd, struct uvm_processor *p, unsigned int max)
+{
+	struct uvm_query_processors q = {
+		.size = sizeof(q),
+		.processors = ADDR(p),
+		.count = max,
+		.entry_size = sizeof(*p),
+	};
+	int ret;
+
+	memset(p, 0, max * sizeof(*p));
+	ret = uvm_ioctl(fd, UVM_QUERY_PROCESSORS, &q);
+	return ret ? ret : (int)q.out_count;
 }
 
 int channel_create(int fd, const uint8_t *uuid, uint32_t *channel)

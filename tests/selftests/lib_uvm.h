@@ -39,8 +39,18 @@ uint64_t feature_mask(void);
 
 int space_open(struct space *s);
 void space_close(struct space *s);
+/* a fresh file becomes a VA space */
+int va_init(int fd, uint32_t flags);
+/* a fresh file becomes the mm file of @va_fd */
+int mm_init(int fd, int va_fd);
 int register_gpu(int fd, const uint8_t *uuid);
 int unregister_gpu(int fd, const uint8_t *uuid);
+/* the same, and what became of the pages */
+int unregister_counted(int fd, const uint8_t *uuid, struct uvm_unregister_gpu *u);
+/* Can one VA space hold both? */
+bool gpus_mix(const struct uvm_gpu_info *a, const struct uvm_gpu_info *b);
+/* fills in at most @max entries, returns how many there are, or -errno */
+int processors(int fd, struct uvm_processor *p, unsigned int max);
 
 int channel_create(int fd, const uint8_t *uuid, uint32_t *channel);
 int channel_destroy(int fd, uint32_t channel);

@@ -1714,14 +1714,18 @@ TEST_V(files_closed, kinds_huge)
 
 TEST_V(unregistered, kinds)
 {
+	bool numa = v->kind == UVM_MEMORY_NUMA;
+	struct uvm_unregister_gpu u;
 	struct fix f;
 	char *p;
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 78);
 	fix_to_gpu(&f, p, f.length);
-	EXPECT_RET(unregister_gpu(f.s.fd, f.gpu.uuid), 0);
-	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
+	EXPECT_RET(unregister_counted(f.s.fd, f.gpu.uuid, &u), 0);
+	EXPECT_EQ(u.out_moved, numa ? 0 : f.length / PAGE);
+	EXPECT_EQ(u.out_left, 0);
+	EXPECT_EQ(fix_on_gpu(&f, p, f.length), numa ? f.length / PAGE : 0);
 	fix_to_cpu(&f, p, f.length);
 	EXPECT_PATTERN(p, f.length, 78);
 	fix_close(&f);

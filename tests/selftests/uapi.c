@@ -32,11 +32,11 @@
 
 /* ---- an environment: all states that a file can be in ---- */
 
-enum state { FRESH, VA_ONLY, VA, MM, RELEASED, NR_STATES };
+enum state { FRESH, VA_ONLY, VA, MM, RELEASED, MULTI, NR_STATES };
 
 static const char * const state_names[] = {
 	"fresh file", "VA space without mm file", "VA space", "mm file",
-	"VA space whose mm file was closed",
+	"VA space whose mm file was closed", "multi-process VA space",
 };
 
 struct env {
@@ -44,26 +44,14 @@ struct env {
 	int fd[NR_STATES];	/* the file of that state */
 	uint32_t channel;	/* of VA, on gpu; one command done */
 	uint32_t dead_channel;	/* of RELEASED */
-	uint64_t point;		/* completed by channel, and by dead_channel */
+	uint32_t multi_channel;	/* of MULTI */
+	uint64_t point;		/* completed by all three */
 	char *buf;
 	struct uvm_page_state st[BUF_PAGES];
 	struct uvm_gpu_info gpus[MAX_GPUS];
+	struct uvm_processor processors[MAX_GPUS + 1];
 	struct uvm_sim_cmd nop;
 };
-
-static int mm_init(int fd, int va_fd)
-{
-	struct uvm_mm_init a = { .size = sizeof(a), .va_space_fd = va_fd };
-
-	return uvm_ioctl(fd, UVM_MM_INIT, &a);
-}
-
-static int va_init(int fd)
-{
-	struct uvm_init a = { .size = sizeof(a) };
-
-	return uvm_ioctl(fd, UVM_INIT, &a);
-}
 
 static int fresh(void)
 {
@@ -77,27 +65,34 @@ static int va_only(void)
 {
 	int fd = fresh();
 
-	ASSERT_RET(va_init(fd), 0);
+	ASSERT_RET(va_init(fd, 0), 0);
 	return fd;
 }
 
-/* One GPU and a channel, ready, with a mm file of its own */
-static void ready_space(struct space *s, const struct uvm_gpu_info *gpu,
-			uint32_t *channel, uint64_t *point)
+/* One GPU and a channel, ready */
+static void ready_gpu(int fd, const struct uvm_gpu_info *gpu, uint32_t *channel,
+		      uint64_t *point)
 {
 	struct uvm_sim_cmd nop = CMD(NOP);
 
+	ASSERT_RET(register_gpu(fd, gpu->uuid), 0);
+	ASSERT_RET(channel_create(fd, gpu->uuid, channel), 0);
+	ASSERT_RET(channel_submit(fd, *channel, &nop, 1, point), 0);
+	ASSERT_RET(channel_wait(fd, *channel, *point, PATIENCE, NULL), 0);
+}
+
+/* The same, with a mm file of its own */
+static void ready_space(struct space *s, const struct uvm_gpu_info *gpu,
+			uint32_t *channel, uint64_t *point)
+{
 	ASSERT_RET(space_open(s), 0);
-	ASSERT_RET(register_gpu(s->fd, gpu->uuid), 0);
-	ASSERT_RET(channel_create(s->fd, gpu->uuid, channel), 0);
-	ASSERT_RET(channel_submit(s->fd, *channel, &nop, 1, point), 0);
-	ASSERT_RET(channel_wait(s->fd, *channel, *point, PATIENCE, NULL), 0);
+	ready_gpu(s->fd, gpu, channel, point);
 }
 
 static void env_open(struct env *e)
 {
 	struct space s;
-	uint64_t dead_point;
+	uint64_t point;
 
 	memset(e, 0, sizeof(*e));
 	gpu_need(0, 0, &e->gpu);
@@ -109,10 +104,15 @@ static void env_open(struct env *e)
 	e->fd[VA] = s.fd;
 	e->fd[MM] = s.mm_fd;
 
-	ready_space(&s, &e->gpu, &e->dead_channel, &dead_point);
+	ready_space(&s, &e->gpu, &e->dead_channel, &point);
 	close(s.mm_fd);
 	e->fd[RELEASED] = s.fd;
-	e->point = e->point < dead_point ? e->point : dead_point;
+	e->point = e->point < point ? e->point : point;
+
+	e->fd[MULTI] = fresh();
+	ASSERT_RET(va_init(e->fd[MULTI], UVM_INIT_MULTI_PROCESS), 0);
+	ready_gpu(e->fd[MULTI], &e->gpu, &e->multi_channel, &point);
+	e->point = e->point < point ? e->point : point;
 
 	e->buf = anon(BUF_SIZE, PROT_READ | PROT_WRITE, 0);
 	pattern_fill(e->buf, BUF_SIZE, 1);
@@ -168,7 +168,7 @@ static void expect_unchanged(struct env *e, const struct sight *was,
 /* ---- the table of all commands ---- */
 
 /* how a command answers in a state */
-enum answer { OK, BADFD, SRCH };
+enum answer { OK, BADFD, SRCH, NOSUPP };
 
 struct bytes {
 	size_t offset;
@@ -192,6 +192,7 @@ union any {
 	struct uvm_wait wait;
 	struct uvm_migrate migrate;
 	struct uvm_query_residency query_residency;
+	struct uvm_query_processors query_processors;
 	unsigned char bytes[2 * PAGE];
 };
 
@@ -199,6 +200,8 @@ struct command {
 	const char *name;
 	unsigned long cmd;
 	size_t size;
+	size_t first_size;		/* of its first version, if that was another */
+	uint32_t flags;			/* that it knows */
 	enum state home;		/* the state in which good() works */
 	enum answer answer[NR_STATES];
 	bool other_mm;			/* EPERM from another process */
@@ -249,7 +252,9 @@ static void good_create(struct env *e, enum state state, union any *a)
 
 static uint32_t channel_of(struct env *e, enum state state)
 {
-	return state == RELEASED ? e->dead_channel : e->channel;
+	if (state == RELEASED)
+		return e->dead_channel;
+	return state == MULTI ? e->multi_channel : e->channel;
 }
 
 static void good_submit(struct env *e, enum state state, union any *a)
@@ -292,16 +297,24 @@ static void good_residency(struct env *e, enum state state, union any *a)
 	a->query_residency.pages = ADDR(e->st);
 }
 
-#define ANSWERS(fresh_, va_only_, va_, mm_, released_) \
+static void good_processors(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	a->query_processors.processors = ADDR(e->processors);
+	a->query_processors.count = MAX_GPUS + 1;
+	a->query_processors.entry_size = sizeof(struct uvm_processor);
+}
+
+#define ANSWERS(fresh_, va_only_, va_, mm_, released_, multi_) \
 	{ [FRESH] = fresh_, [VA_ONLY] = va_only_, [VA] = va_, [MM] = mm_, \
-	  [RELEASED] = released_ }
+	  [RELEASED] = released_, [MULTI] = multi_ }
 #define COMMAND(name_, type_) \
 	.name = #name_, .cmd = UVM_##name_, .size = sizeof(struct type_)
 
 static const struct command commands[] = {
 	{
 		COMMAND(INFO, uvm_info), .home = VA, .good = good_none,
-		.answer = ANSWERS(OK, OK, OK, BADFD, OK),
+		.answer = ANSWERS(OK, OK, OK, BADFD, OK, OK),
 		.out = { FIELD(uvm_info, out_version), FIELD(uvm_info, out_page_size),
 			 FIELD(uvm_info, out_features), FIELD(uvm_info, out_max_gpus),
 			 FIELD(uvm_info, out_max_channels),
@@ -309,48 +322,52 @@ static const struct command commands[] = {
 			 FIELD(uvm_info, out_max_query) },
 	}, {
 		COMMAND(INIT, uvm_init), .home = FRESH, .good = good_none,
-		.answer = ANSWERS(OK, BADFD, BADFD, BADFD, BADFD),
+		.flags = UVM_INIT_MULTI_PROCESS,
+		.answer = ANSWERS(OK, BADFD, BADFD, BADFD, BADFD, BADFD),
 	}, {
 		COMMAND(MM_INIT, uvm_mm_init), .home = FRESH, .good = good_mm_init,
-		.answer = ANSWERS(OK, BADFD, BADFD, BADFD, BADFD),
+		.answer = ANSWERS(OK, BADFD, BADFD, BADFD, BADFD, BADFD),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_mm_init, __reserved) },
 	}, {
 		COMMAND(ENUM_GPUS, uvm_enum_gpus), .home = VA, .good = good_enum,
-		.answer = ANSWERS(OK, OK, OK, BADFD, OK),
+		.answer = ANSWERS(OK, OK, OK, BADFD, OK, OK),
 		.reserved = { FIELD(uvm_enum_gpus, __reserved) },
 		.out = { FIELD(uvm_enum_gpus, out_count) },
 		.pointers = { FIELD(uvm_enum_gpus, gpus) },
 	}, {
 		COMMAND(REGISTER_GPU, uvm_register_gpu), .home = VA,
 		.good = good_register,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, OK),
 		.other_mm = true,
 		.out = { FIELD(uvm_register_gpu, out_numa_enabled),
 			 FIELD(uvm_register_gpu, out_numa_node) },
 	}, {
 		COMMAND(UNREGISTER_GPU, uvm_unregister_gpu), .home = VA,
+		.first_size = offsetof(struct uvm_unregister_gpu, out_moved),
+		.out = { FIELD(uvm_unregister_gpu, out_moved),
+			 FIELD(uvm_unregister_gpu, out_left) },
 		.good = good_unregister,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK, OK),
 		.other_mm = true,
 	}, {
 		COMMAND(CHANNEL_CREATE, uvm_channel_create), .home = VA,
 		.good = good_create,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, OK),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_channel_create, __reserved) },
 		.out = { FIELD(uvm_channel_create, out_channel) },
 	}, {
 		COMMAND(CHANNEL_SUBMIT, uvm_channel_submit), .home = VA,
 		.good = good_submit,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, OK),
 		.other_mm = true,
 		.out = { FIELD(uvm_channel_submit, out_point) },
 		.pointers = { FIELD(uvm_channel_submit, commands) },
 	}, {
 		COMMAND(CHANNEL_QUERY, uvm_channel_query), .home = VA,
 		.good = good_query,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK, OK),
 		.other_mm = true,
 		.out = { FIELD(uvm_channel_query, out_state),
 			 FIELD(uvm_channel_query, out_reason),
@@ -361,18 +378,18 @@ static const struct command commands[] = {
 	}, {
 		COMMAND(CHANNEL_DESTROY, uvm_channel_destroy), .home = VA,
 		.good = good_destroy,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK, OK),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_channel_destroy, __reserved) },
 	}, {
 		COMMAND(WAIT, uvm_wait), .home = VA, .good = good_wait,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK, OK),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_wait, __reserved) },
 		.out = { FIELD(uvm_wait, out_completed) },
 	}, {
 		COMMAND(MIGRATE, uvm_migrate), .home = VA, .good = good_migrate,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
 		.other_mm = true,
 		/* both have to be 0 for the CPU */
 		.reserved = { FIELD(uvm_migrate, dest_node),
@@ -382,9 +399,17 @@ static const struct command commands[] = {
 	}, {
 		COMMAND(QUERY_RESIDENCY, uvm_query_residency), .home = VA,
 		.good = good_residency,
-		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH),
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
 		.other_mm = true,
 		.pointers = { FIELD(uvm_query_residency, pages) },
+	}, {
+		COMMAND(QUERY_PROCESSORS, uvm_query_processors), .home = VA,
+		.good = good_processors,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, OK, OK),
+		.other_mm = true,
+		.reserved = { FIELD(uvm_query_processors, __reserved) },
+		.out = { FIELD(uvm_query_processors, out_count) },
+		.pointers = { FIELD(uvm_query_processors, processors) },
 	},
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -396,9 +421,10 @@ static const struct variant each_command[NR_COMMANDS + 1] = {
 	{ "UNREGISTER_GPU", 5, 0 }, { "CHANNEL_CREATE", 6, 0 },
 	{ "CHANNEL_SUBMIT", 7, 0 }, { "CHANNEL_QUERY", 8, 0 },
 	{ "CHANNEL_DESTROY", 9, 0 }, { "WAIT", 10, 0 }, { "MIGRATE", 11, 0 },
-	{ "QUERY_RESIDENCY", 12, 0 }, { NULL, 0, 0 },
+	{ "QUERY_RESIDENCY", 12, 0 }, { "QUERY_PROCESSORS", 13, 0 },
+	{ NULL, 0, 0 },
 };
-_Static_assert(NR_COMMANDS == UVM_CMD_QUERY_RESIDENCY - UVM_CMD_BASE + 1,
+_Static_assert(NR_COMMANDS == UVM_CMD_QUERY_PROCESSORS - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 static const struct command *command_of(const struct variant *v)
@@ -418,10 +444,10 @@ static void fill_good(const struct command *c, struct env *e, enum state state,
 }
 
 /* What good() needs before it: REGISTER_GPU wants a GPU that isn't registered. */
-static void make_good(const struct command *c, struct env *e)
+static void make_good(const struct command *c, struct env *e, enum state state)
 {
 	if (c->cmd == UVM_REGISTER_GPU)
-		ASSERT_RET(unregister_gpu(e->fd[VA], e->gpu.uuid), 0);
+		ASSERT_RET(unregister_gpu(e->fd[state], e->gpu.uuid), 0);
 }
 
 /* A call that has to fail with @want (or @or), and to change nothing. */
@@ -448,7 +474,7 @@ TEST_V(good_call, each_command)
 	union any a;
 
 	env_open(&e);
-	make_good(c, &e);
+	make_good(c, &e, c->home);
 	fill_good(c, &e, c->home, &a);
 	EXPECT_RET(uvm_ioctl(e.fd[c->home], c->cmd, &a), 0);
 	EXPECT_EQ(a.head.size, c->size);
@@ -462,6 +488,7 @@ TEST_V(wrong_state, each_command)
 {
 	static const int error[] = {
 		[OK] = 0, [BADFD] = -EBADFD, [SRCH] = -ESRCH,
+		[NOSUPP] = -EOPNOTSUPP,
 	};
 	const struct command *c = command_of(v);
 	struct env e;
@@ -470,8 +497,8 @@ TEST_V(wrong_state, each_command)
 
 	for (state = 0; state < NR_STATES; state++) {
 		env_open(&e);
-		if (c->cmd == UVM_REGISTER_GPU && state == VA)
-			make_good(c, &e);
+		if (c->answer[state] == OK)
+			make_good(c, &e, state);
 		fill_good(c, &e, state, &a);
 		if (c->answer[state] == OK)
 			harness_result(false, __FILE__, __LINE__,
@@ -516,6 +543,8 @@ TEST_V(flags, each_command)
 
 	env_open(&e);
 	for (bit = 0; bit < 32; bit++) {
+		if (c->flags & 1U << bit)
+			continue;
 		fill_good(c, &e, c->home, &a);
 		a.head.flags = 1U << bit;
 		snprintf(what, sizeof(what), "flag bit %d", bit);
@@ -551,7 +580,8 @@ TEST_V(reserved, each_command)
 TEST_V(short_size, each_command)
 {
 	const struct command *c = command_of(v);
-	uint32_t sizes[] = { 0, 1, 4, 7, c->size - 1 };
+	uint32_t first = c->first_size ? c->first_size : c->size;
+	uint32_t sizes[] = { 0, 1, 4, 7, first - 1 };
 	struct env e;
 	union any a;
 	char what[40];
@@ -567,6 +597,29 @@ TEST_V(short_size, each_command)
 	env_close(&e);
 }
 
+/* A program that was built when the structure was shorter: nothing past its end. */
+TEST_V(first_size, each_command)
+{
+	const struct command *c = command_of(v);
+	uint32_t size;
+	struct env e;
+	union any a;
+
+	if (!c->first_size)
+		SKIP("its structure never grew");
+	for (size = c->first_size; size < c->size; size++) {
+		env_open(&e);
+		make_good(c, &e, c->home);
+		fill_good(c, &e, c->home, &a);
+		memset(a.bytes + size, 0x5a, sizeof(a) - size);
+		a.head.size = size;
+		EXPECT_RET(uvm_ioctl(e.fd[c->home], c->cmd, &a), 0);
+		EXPECT_EQ(a.head.size, size);
+		EXPECT_BYTES(a.bytes + size, sizeof(a) - size, 0x5a);
+		env_close(&e);
+	}
+}
+
 TEST_V(long_size_zero_tail, each_command)
 {
 	const struct command *c = command_of(v);
@@ -578,7 +631,7 @@ TEST_V(long_size_zero_tail, each_command)
 
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		env_open(&e);
-		make_good(c, &e);
+		make_good(c, &e, c->home);
 		fill_good(c, &e, c->home, &a);
 		a.head.size = sizes[i];
 		snprintf(what, sizeof(what), "%s, size %u", c->name, sizes[i]);
@@ -688,7 +741,7 @@ TEST_V(read_only_argument, each_command)
 	if (!c->out[0].length)
 		SKIP("it returns nothing in its structure");
 	env_open(&e);
-	make_good(c, &e);
+	make_good(c, &e, c->home);
 	a = anon(sizeof(*a), PROT_READ | PROT_WRITE, 0);
 	fill_good(c, &e, c->home, a);
 	ASSERT_RET(mprotect(a, sizeof(*a), PROT_READ), 0);
@@ -697,6 +750,8 @@ TEST_V(read_only_argument, each_command)
 	EXPECT_PATTERN(e.buf, BUF_SIZE, 1);
 	if (c->cmd == UVM_REGISTER_GPU)
 		EXPECT_RET(register_gpu(e.fd[VA], e.gpu.uuid), 0);
+	if (c->cmd == UVM_UNREGISTER_GPU)
+		EXPECT_RET(register_gpu(e.fd[VA], e.gpu.uuid), -EEXIST);
 	env_close(&e);
 }
 
@@ -710,7 +765,7 @@ TEST_V(out_members_ignored, each_command)
 	if (!c->out[0].length)
 		SKIP("it has no out members");
 	env_open(&e);
-	make_good(c, &e);
+	make_good(c, &e, c->home);
 	fill_good(c, &e, c->home, &a);
 	for (n = 0; n < 8; n++)
 		memset(a.bytes + c->out[n].offset, 0xff, c->out[n].length);
@@ -951,8 +1006,11 @@ TEST(info)
 	EXPECT_EQ(a.out_page_size, sysconf(_SC_PAGESIZE));
 	EXPECT_EQ(a.out_features & ~(UVM_FEATURE_DEVICE_PRIVATE |
 				     UVM_FEATURE_DEVICE_COHERENT |
-				     UVM_FEATURE_NUMA_DESTINATION), 0);
-	EXPECT_GE(a.out_max_gpus, 1);
+				     UVM_FEATURE_NUMA_DESTINATION |
+				     UVM_FEATURE_MULTI_PROCESS), 0);
+	EXPECT_TRUE(a.out_features & UVM_FEATURE_MULTI_PROCESS);
+	/* with the CPU they have a bit each in the masks of UVM_QUERY_PROCESSORS */
+	EXPECT_EQ(a.out_max_gpus, 63);
 	EXPECT_GE(a.out_max_channels, 2);
 	EXPECT_GE(a.out_max_submit, sizeof(struct uvm_sim_cmd));
 	EXPECT_GE(a.out_max_query, 1);
@@ -978,7 +1036,8 @@ TEST(mm_init_files)
 	EXPECT_RET(mm_init(spare, mm), -EBADFD);
 	EXPECT_RET(mm_init(spare, va), -EBADFD);
 	EXPECT_RET(mm_init(mm, other), -EBADFD);
-	EXPECT_RET(va_init(mm), -EBADFD);
+	EXPECT_RET(va_init(mm, 0), -EBADFD);
+	EXPECT_RET(va_init(mm, UVM_INIT_MULTI_PROCESS), -EBADFD);
 	close(mm);
 	/* had one */
 	EXPECT_RET(mm_init(spare, va), -EBADFD);
@@ -986,37 +1045,81 @@ TEST(mm_init_files)
 	EXPECT_RET(mm_init(spare, other), 0);
 }
 
-TEST(mm_file_last_reference)
+/* One of several descriptors is as good as all of them. */
+TEST(mm_file_dup_closed)
+{
+	struct uvm_gpu_info gpu;
+	struct uvm_channel_query q;
+	struct space s;
+	uint32_t channel;
+	uint64_t point;
+	int copy, way;
+
+	gpu_need(0, 0, &gpu);
+	for (way = 0; way < 3; way++) {
+		ready_space(&s, &gpu, &channel, &point);
+		copy = dup(s.mm_fd);
+		ASSERT_GE(copy, 0);
+		EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
+		EXPECT_RET(register_gpu(s.fd, gpu.uuid), 0);
+		ASSERT_RET(channel_create(s.fd, gpu.uuid, &channel), 0);
+		switch (way) {
+		case 0:
+			close(copy);
+			break;
+		case 1:
+			close(s.mm_fd);
+			break;
+		default:
+			/* another file takes its place */
+			ASSERT_GE(dup2(s.fd, copy), 0);
+		}
+		EXPECT_RET(register_gpu(s.fd, gpu.uuid), -ESRCH);
+		EXPECT_RET(channel_query(s.fd, channel, &q), 0);
+		EXPECT_EQ(q.out_state, UVM_CHANNEL_STOPPED);
+		EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
+		/* the rest of them change nothing more */
+		close(s.mm_fd);
+		close(copy);
+		EXPECT_RET(register_gpu(s.fd, gpu.uuid), -ESRCH);
+		close(s.fd);
+	}
+}
+
+/* What a child holds puts nothing off, and what it closes begins nothing. */
+TEST(mm_file_inherited)
 {
 	struct uvm_gpu_info gpu;
 	struct space s;
 	uint32_t channel;
 	uint64_t point;
-	int copy, sync[2];
+	int to_child[2], to_parent[2];
 	pid_t pid;
 	char byte = 0;
 
 	gpu_need(0, 0, &gpu);
 	ready_space(&s, &gpu, &channel, &point);
-	copy = dup(s.mm_fd);
-	close(s.mm_fd);
-	EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
-	EXPECT_RET(register_gpu(s.fd, gpu.uuid), 0);
-
-	/* a child that inherited it holds it too */
-	ASSERT_EQ(pipe(sync), 0);
+	ASSERT_EQ(pipe(to_child), 0);
+	ASSERT_EQ(pipe(to_parent), 0);
 	pid = child();
 	if (!pid) {
-		close(sync[1]);
-		if (read(sync[0], &byte, 1) != 0)
-			_exit(1);
+		int copy = dup(s.mm_fd);
+
+		close(to_child[1]);
+		close(s.mm_fd);
+		ASSERT_EQ(write(to_parent[1], &byte, 1), 1);
+		/* holds the copy until it is told to go */
+		EXPECT_EQ(read(to_child[0], &byte, 1), 0);
+		close(copy);
 		child_exit();
 	}
-	close(sync[0]);
-	close(copy);
+	close(to_child[0]);
+	ASSERT_EQ(read(to_parent[0], &byte, 1), 1);
 	EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
 	EXPECT_RET(register_gpu(s.fd, gpu.uuid), 0);
-	close(sync[1]);
+	close(s.mm_fd);
+	EXPECT_RET(register_gpu(s.fd, gpu.uuid), -ESRCH);
+	close(to_child[1]);
 	EXPECT_EQ(child_wait(pid), 0);
 	EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
 	EXPECT_RET(register_gpu(s.fd, gpu.uuid), -ESRCH);
@@ -1187,7 +1290,8 @@ TEST(unknown_gpu)
 	look(&e, &was);
 	EXPECT_RET(register_gpu(e.fd[VA], nobody), -ENODEV);
 	EXPECT_RET(register_gpu(e.fd[VA], zero), -ENODEV);
-	EXPECT_RET(unregister_gpu(e.fd[VA], nobody), -ENOENT);
+	EXPECT_RET(unregister_gpu(e.fd[VA], nobody), -ENODEV);
+	EXPECT_RET(unregister_gpu(e.fd[VA], zero), -ENODEV);
 	EXPECT_RET2(channel_create(e.fd[VA], nobody, &channel), -ENODEV, -ENOENT);
 	EXPECT_RET2(migrate(e.fd[VA], e.buf, BUF_SIZE, UVM_DEST_GPU, 0, nobody, &m),
 		    -ENODEV, -ENOENT);
@@ -1195,7 +1299,8 @@ TEST(unknown_gpu)
 	env_close(&e);
 }
 
-TEST(register_states)
+/* All GPUs that go with @first, in one VA space */
+static void register_like(const struct uvm_gpu_info *first)
 {
 	struct uvm_register_gpu r = { .size = sizeof(r) };
 	struct uvm_gpu_info gpus[MAX_GPUS];
@@ -1205,8 +1310,6 @@ TEST(register_states)
 	uint32_t channel;
 	char *p = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 
-	if (!n)
-		SKIP("no GPU");
 	*p = 1;
 	ASSERT_RET(space_open(&s), 0);
 	for (round = 0; round < 2; round++) {
@@ -1216,6 +1319,8 @@ TEST(register_states)
 				   -ENOENT);
 			EXPECT_RET(migrate(s.fd, p, PAGE, UVM_DEST_GPU, 0,
 					   gpus[i].uuid, &m), -ENOENT);
+			if (!gpus_mix(first, &gpus[i]))
+				continue;
 			memcpy(r.uuid, gpus[i].uuid, UVM_UUID_LEN);
 			EXPECT_RET(uvm_ioctl(s.fd, UVM_REGISTER_GPU, &r), 0);
 			EXPECT_EQ(r.out_numa_enabled,
@@ -1224,16 +1329,37 @@ TEST(register_states)
 			EXPECT_RET(register_gpu(s.fd, gpus[i].uuid), -EEXIST);
 		}
 		for (i = 0; i < n; i++)
-			EXPECT_RET(unregister_gpu(s.fd, gpus[i].uuid), 0);
+			if (!gpus_mix(first, &gpus[i]))
+				EXPECT_RET(register_gpu(s.fd, gpus[i].uuid),
+					   -EOPNOTSUPP);
+		for (i = 0; i < n; i++)
+			if (gpus_mix(first, &gpus[i]))
+				EXPECT_RET(unregister_gpu(s.fd, gpus[i].uuid), 0);
 	}
 	space_close(&s);
+	munmap(p, PAGE);
 }
 
-/* Unregistering takes the channels along, and leaves the data valid. */
+TEST(register_states)
+{
+	struct uvm_gpu_info gpus[MAX_GPUS];
+	int i, n = gpus_list(gpus, MAX_GPUS);
+
+	if (!n)
+		SKIP("no GPU");
+	register_like(&gpus[0]);
+	for (i = 1; i < n && gpus_mix(&gpus[0], &gpus[i]); i++)
+		;
+	if (i < n)
+		register_like(&gpus[i]);
+}
+
+/* Unregistering takes the channels along, and brings the data home. */
 TEST(unregister_with_work)
 {
 	struct uvm_sim_cmd add = CMD(ATOMIC_ADD, .arg0 = 1, .arg1 = 1ULL << 40);
 	struct uvm_channel_query q;
+	struct uvm_unregister_gpu u;
 	struct uvm_migrate m;
 	struct uvm_gpu_info gpu;
 	struct space s;
@@ -1248,7 +1374,10 @@ TEST(unregister_with_work)
 	ASSERT_RET(migrate(s.fd, p, BUF_SIZE, UVM_DEST_GPU, 0, gpu.uuid, &m), 0);
 	add.dst = ADDR(counter);
 	ASSERT_RET(channel_submit(s.fd, channel, &add, 1, &point), 0);
-	EXPECT_RET(unregister_gpu(s.fd, gpu.uuid), 0);
+	EXPECT_RET(unregister_counted(s.fd, gpu.uuid, &u), 0);
+	/* a node's memory is system memory */
+	EXPECT_EQ(u.out_moved, gpu.memory_kind == UVM_MEMORY_NUMA ? 0 : m.out_moved);
+	EXPECT_EQ(u.out_left, 0);
 	EXPECT_RET(channel_query(s.fd, channel, &q), -ENOENT);
 	EXPECT_RET(channel_destroy(s.fd, channel), -ENOENT);
 	EXPECT_PATTERN(p, BUF_SIZE, 2);
