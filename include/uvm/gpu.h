@@ -141,8 +141,8 @@ struct uvm_gpu_channel {
  *
  * @as_create: make empty page tables under @id. May sleep. Returns the embedded
  *	structure or an ERR_PTR: -ENOMEM, -ENODEV.
- * @as_destroy: free the page tables. All channels are gone, nothing is mapped.
- *	May sleep; can't fail.
+ * @as_destroy: free the page tables. All channels are gone, nothing is mapped, and
+ *	what the fault buffer held for it has been fetched. May sleep; can't fail.
  * @map_prepare: allocate whatever page tables [@start, @start + @length) needs,
  *	so that @map and @unmap never have to. What was prepared stays until
  *	@as_destroy. May sleep and allocate; called without locks that reclaim
@@ -245,6 +245,7 @@ struct uvm_gpu_ops {
  * @page_sizes: mask of page sizes, bytes; 4 KiB must be one
  * @va_bits: width of virtual addresses
  * @copy_engines: at least 1
+ * @fault_entries: faults that the fault buffer holds at most
  * @copy_timeout_ms: how long a batch of copies of 2 MiB may take before the
  *	engine counts as hung; 0 for the default of 10 s
  */
@@ -262,6 +263,7 @@ struct uvm_gpu_desc {
 	u64 page_sizes;
 	unsigned int va_bits;
 	unsigned int copy_engines;
+	unsigned int fault_entries;
 	unsigned int copy_timeout_ms;
 };
 

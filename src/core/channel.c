@@ -119,6 +119,47 @@ void uvm_channel_faulted(struct uvm_gpu_space *gs,
 	uvm_channel_put(ch);
 }
 
+/**
+ * uvm_channel_next() - walk the channels of a GPU space
+ * @gs: the GPU space
+ * @id: 0 at first; where the walk is
+ *
+ * Return: a reference to a channel that has a backend's half, or had one just now;
+ * or NULL at the end.
+ */
+struct uvm_channel *uvm_channel_next(struct uvm_gpu_space *gs, unsigned long *id)
+{
+	struct uvm_channel *ch;
+
+	xa_lock(&gs->channels);
+	ch = xa_find_after(&gs->channels, id, ULONG_MAX, XA_PRESENT);
+	if (ch)
+		kref_get(&ch->ref);
+	xa_unlock(&gs->channels);
+	return ch;
+}
+
+/*
+ * No command of the channel runs any more, and none will. The backend's half stays.
+ * The caller keeps &uvm_channel.gs from going while @hw is there.
+ */
+void uvm_channel_stop(struct uvm_channel *ch)
+{
+	mutex_lock(&ch->lock);
+	if (ch->hw)
+		ch->gs->gpu->desc.ops->channel_stop(ch->hw);
+	mutex_unlock(&ch->lock);
+	uvm_channel_set_stopped(ch, UVM_CHANNEL_STOPPED, UVM_FAULT_NONE, 0, 0);
+}
+
+/* Before it is killed, so that whoever finds it dead knows why. */
+void uvm_channel_gpu_gone(struct uvm_channel *ch)
+{
+	mutex_lock(&ch->lock);
+	ch->gpu_gone = true;
+	mutex_unlock(&ch->lock);
+}
+
 /*
  * Stops the channel and frees the backend's half. Idempotent, also against
  * itself. The caller keeps &uvm_channel.gs from going while @hw is there.
@@ -154,6 +195,7 @@ static struct uvm_channel *uvm_channel_alloc(struct uvm_gpu_space *gs)
 	spin_lock_init(&ch->stop_lock);
 	init_waitqueue_head(&ch->wait);
 	ch->gs = gs;
+	ch->gpu_id = gs->gpu->id;
 	ch->state = UVM_CHANNEL_RUNNING;
 	ch->hw_id = uvm_next_id();
 
@@ -183,11 +225,12 @@ static int uvm_channel_publish(struct uvm_va_space *vs, struct uvm_channel *ch,
 {
 	int ret = 0;
 
+	uvm_delay(UVM_DELAY_CHANNEL);
 	down_write(&vs->lock);
 	if (uvm_mm_releasing(vs))
 		ret = -ESRCH;
-	else if (xa_load(&vs->gpu_spaces, ch->gs->gpu->id) != ch->gs)
-		ret = -ENOENT;
+	else if (xa_load(&vs->gpu_spaces, ch->gpu_id) != ch->gs)
+		ret = READ_ONCE(ch->gs->gpu->dead) ? -ENODEV : -ENOENT;
 	else if (vs->nr_channels >= UVM_MAX_CHANNELS)
 		ret = -ENOSPC;
 	if (!ret)
@@ -199,56 +242,35 @@ static int uvm_channel_publish(struct uvm_va_space *vs, struct uvm_channel *ch,
 	return min(ret, 0);
 }
 
-static struct uvm_gpu_space *uvm_channel_gpu_space_get(struct uvm_va_space *vs,
-							const u8 *uuid)
-{
-	struct uvm_gpu_space *gs;
-
-	down_read(&vs->lock);
-	gs = uvm_gpu_space_find(vs, uuid);
-	if (gs && !refcount_inc_not_zero(&gs->users))
-		gs = NULL;
-	up_read(&vs->lock);
-	return gs;
-}
-
 /**
  * uvm_channel_create_ioctl() - UVM_CHANNEL_CREATE
- * @ucmd: on a VA space whose mm is retained
+ * @ucmd: on a VA space whose mm is retained, if it has one
  *
  * Return: 0, -ENODEV, -ENOENT, -ESRCH, -ENOSPC, -ENOMEM.
  */
 int uvm_channel_create_ioctl(struct uvm_ucmd *ucmd)
 {
 	struct uvm_channel_create *cmd = ucmd->cmd;
-	struct uvm_va_space *vs = ucmd->vs;
 	struct uvm_gpu_space *gs;
 	struct uvm_channel *ch;
-	struct uvm_gpu *gpu;
-	int ret = 0;
+	int ret;
 
-	gpu = uvm_gpu_get(cmd->uuid);
-	if (!gpu)
-		return -ENODEV;
-	gs = uvm_channel_gpu_space_get(vs, cmd->uuid);
-	if (!gs) {
-		ret = uvm_mm_releasing(vs) ? -ESRCH : -ENOENT;
-		goto out_gpu;
-	}
+	gs = uvm_gpu_space_get(ucmd->vs, cmd->uuid);
+	if (IS_ERR(gs))
+		return PTR_ERR(gs);
 	ch = uvm_channel_alloc(gs);
 	if (IS_ERR(ch)) {
 		ret = PTR_ERR(ch);
-		goto out_space;
+		goto out;
 	}
-	ret = uvm_channel_publish(vs, ch, &cmd->out_channel);
+	ret = uvm_channel_publish(ucmd->vs, ch, &cmd->out_channel);
 	if (ret) {
 		uvm_channel_kill(ch);
 		uvm_channel_put(ch);
 	}
-out_space:
+out:
+	uvm_gpu_space_leave(gs);
 	uvm_gpu_space_put(gs);
-out_gpu:
-	uvm_gpu_put(gpu);
 	return ret;
 }
 
@@ -257,8 +279,11 @@ static int uvm_channel_submit(struct uvm_channel *ch, const void *commands,
 {
 	int ret = -ECANCELED;
 
+	uvm_delay(UVM_DELAY_SUBMIT);
 	mutex_lock(&ch->lock);
-	if (ch->hw && READ_ONCE(ch->state) == UVM_CHANNEL_RUNNING)
+	if (ch->gpu_gone)
+		ret = -ENODEV;
+	else if (ch->hw && READ_ONCE(ch->state) == UVM_CHANNEL_RUNNING)
 		ret = ch->gs->gpu->desc.ops->channel_submit(ch->hw, commands,
 							    length,
 							    ch->submitted + 1);
@@ -274,7 +299,8 @@ static int uvm_channel_submit(struct uvm_channel *ch, const void *commands,
  *
  * Doesn't retain the mm: the channel's lock orders it against the release.
  *
- * Return: 0, -EINVAL, -EFAULT, -ENOENT, -ESRCH, -EBUSY, -ECANCELED, -ENOMEM.
+ * Return: 0, -EINVAL, -EFAULT, -ENOENT, -ENODEV, -ESRCH, -EBUSY, -ECANCELED,
+ * -ENOMEM.
  */
 int uvm_channel_submit_ioctl(struct uvm_ucmd *ucmd)
 {

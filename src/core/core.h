@@ -8,6 +8,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/completion.h>
+#include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -22,22 +23,28 @@
 #include <uvm/gpu.h>
 
 #include "compat.h"
+#include "delay.h"
 
 /**
  * DOC: Locks, outermost first
  *
- * &uvm_va_space.teardown: one teardown of a GPU space at a time. Its holder waits
- *   for the fault worker, which takes mmap_lock.
+ * &uvm_mm.lock: the VA spaces of an mm
+ * → &uvm_va_space.teardown: one teardown of a GPU space at a time. Its holder waits
+ *   for the users of the GPU space, who may hold mmap_lock.
  * → mmap_lock
  * → &uvm_va_space.lock: GPU spaces, channels and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
- * → spinlocks: &uvm_va_space.mm_lock, &uvm_devmem.lock
+ * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
+ *
+ * mmap_lock, and whatever else user space can make somebody wait for (a page fault
+ * that a file system in user space serves), is never waited for inside
+ * uvm_gpu_space_enter(): teardown waits for those who entered.
  */
 
 /* Blocks are the unit of migration and of fault service: one huge page. */
@@ -45,7 +52,8 @@
 #define UVM_BLOCK_SIZE		(1UL << UVM_BLOCK_SHIFT)
 #define UVM_BLOCK_PAGES		(UVM_BLOCK_SIZE >> PAGE_SHIFT)
 
-#define UVM_MAX_GPUS		64
+/* With the CPU they fit into the masks of &struct uvm_processor. */
+#define UVM_MAX_GPUS		63
 #define UVM_MAX_CHANNELS	256
 #define UVM_MAX_SUBMIT		SZ_32K
 #define UVM_MAX_QUERY		SZ_64K
@@ -79,6 +87,8 @@ struct uvm_devmem_chunk {
  * @free: chunks with no page in use
  * @partial: chunks with some pages in use
  * @used: pages in use
+ * @closed: the GPU is going away: no page is handed out any more
+ * @empty: woken when @used drops to 0
  * @owner: the backend's module, pinned while @used is not 0: a page may outlive
  *	every file, and the module must not go while it is there
  */
@@ -90,6 +100,8 @@ struct uvm_devmem {
 	struct list_head free;
 	struct list_head partial;
 	unsigned long used;
+	bool closed;
+	wait_queue_head_t empty;
 };
 
 int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
@@ -99,6 +111,8 @@ unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			      unsigned int count);
 void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index);
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
+unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem);
+void uvm_devmem_close(struct uvm_devmem *mem);
 
 /* ---- GPUs (gpu.c) ---- */
 
@@ -109,7 +123,7 @@ unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
  * @id: handed out once in the life of the module
  * @ref: the registry, GPU spaces, and whoever works with it
  * @gone: the last reference is dropped
- * @dead: the backend unregisters; set once, under uvm_gpus_lock
+ * @dead: the backend unregisters it; set once, under uvm_gpus_lock
  * @pgmap: struct pages of its memory; not for UVM_MEMORY_NUMA
  * @base_pfn: page frame of device address 0
  * @mem: which pages are in use
@@ -139,6 +153,8 @@ struct uvm_gpu {
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
 void uvm_gpu_put(struct uvm_gpu *gpu);
+int uvm_gpu_nearest_node(const struct uvm_gpu *gpu);
+bool uvm_gpu_present(const u8 *uuid);
 struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
 int uvm_gpu_id_of_node(int node);
@@ -163,19 +179,25 @@ static inline bool uvm_page_is_ours(const struct page *page)
 }
 
 struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index);
+
+/* Serves faults, and may wait for user space there. */
 extern struct workqueue_struct *uvm_wq;
+/* Releases mms; waits for works of uvm_wq. */
+extern struct workqueue_struct *uvm_release_wq;
 
 /* ---- VA spaces (va_space.c, mm.c) ---- */
 
 /**
  * enum uvm_mm_state - what a VA space may do with its mm; moves forward only
+ * @UVM_MM_NONE: it has none, and never will: UVM_INIT_MULTI_PROCESS
  * @UVM_MM_UNINITIALIZED: there is no mm file yet
- * @UVM_MM_ALIVE: the mm file holds mm_users; the mm may be retained
- * @UVM_MM_RELEASING: the mm file is being closed: no new retainers, no new
- *	registrations, channels are going down
+ * @UVM_MM_ALIVE: the VA space holds mm_users; the mm may be retained
+ * @UVM_MM_RELEASING: no new retainers, no new registrations; channels are going
+ *	down
  * @UVM_MM_RELEASED: no GPU can reach the mm any more
  */
 enum uvm_mm_state {
+	UVM_MM_NONE,
 	UVM_MM_UNINITIALIZED,
 	UVM_MM_ALIVE,
 	UVM_MM_RELEASING,
@@ -183,8 +205,32 @@ enum uvm_mm_state {
 };
 
 /**
+ * struct uvm_mm - what the VA spaces of one mm share
+ * @mn: tells when the mm goes; carries the reference count, too
+ * @lock: protects @spaces
+ * @spaces: VA spaces of the mm, by &uvm_va_space.mm_link
+ * @pin_lock: protects @pins
+ * @pins: mm_users references that our mm files hold. Taken along with them, and
+ *	given up before them: while @pin_lock is held, mm_users can equal @pins only
+ *	if nobody else holds any.
+ */
+struct uvm_mm {
+	struct mmu_notifier mn;
+	struct mutex lock;
+	struct list_head spaces;
+	spinlock_t pin_lock;
+	unsigned int pins;
+};
+
+/**
  * struct uvm_va_space - a process's unified address space
- * @mm: the process's; mmgrab()bed for the life of the VA space
+ * @ref: the file, and whoever looks at VA spaces of others
+ * @id: index in uvm_va_spaces
+ * @filp: the file. Whoever keeps the file from going may take another reference.
+ * @pid: the process that called UVM_INIT
+ * @mm: the process's; mmgrab()bed for the life of the VA space. NULL if it has none.
+ * @umm: what it shares with other VA spaces of @mm
+ * @mm_link: in &uvm_mm.spaces
  * @teardown: serializes whoever takes GPU spaces down
  * @lock: protects @gpu_spaces and @channels, and orders registrations against
  *	the step to UVM_MM_RELEASING
@@ -192,16 +238,27 @@ enum uvm_mm_state {
  * @channels: by the id that user space knows
  * @next_channel: where the search for the next id starts
  * @nr_channels: entries of @channels
- * @mm_lock: protects @mm_state and @retainers
+ * @mm_lock: protects @mm_state, @retainers and @drain_late
  * @mm_state: see &enum uvm_mm_state
  * @retainers: users of the mm between uvm_mm_retain() and uvm_mm_release();
- *	the mm file holds mm_users on behalf of all of them
+ *	the VA space holds mm_users on behalf of all of them
+ * @drain_late: the shutdown didn't wait for the last retainer, who starts
+ *	@drain_work
  * @mm_idle: woken when @retainers drops to 0
+ * @mm_down: the shutdown is over
+ * @shutdown_work: runs the shutdown for somebody who can't
+ * @drain_work: lets the mm go
  * @snapshot: HMM wants a notifier even for a look without a promise; this one
  *	covers the first page, which never holds anything
  */
 struct uvm_va_space {
+	struct kref ref;
+	u32 id;
+	struct file *filp;
+	struct pid *pid;
 	struct mm_struct *mm;
+	struct uvm_mm *umm;
+	struct list_head mm_link;
 	struct mutex teardown;
 	struct rw_semaphore lock;
 	struct xarray gpu_spaces;
@@ -211,7 +268,11 @@ struct uvm_va_space {
 	spinlock_t mm_lock;
 	enum uvm_mm_state mm_state;
 	unsigned int retainers;
+	bool drain_late;
 	wait_queue_head_t mm_idle;
+	struct completion mm_down;
+	struct work_struct shutdown_work;
+	struct work_struct drain_work;
 	struct mmu_interval_notifier snapshot;
 };
 
@@ -219,19 +280,25 @@ struct uvm_fault_queue;
 
 /**
  * struct uvm_gpu_space - a GPU registered in a VA space
- * @vs: the VA space; outlives this
- * @gpu: holds a reference, and the backend's module with it
- * @as: page tables in the GPU; NULL once shut down
- * @users: that of @faults and of creators of channels, plus one until shutdown
+ * @ref: the VA space's table, and whoever works with it; memory only
+ * @vs: the VA space; valid while the mm is retained, or while one of @users
+ * @gpu: holds a reference, and the backend's module with it, until it leaves the
+ *	table; valid while one of @users
+ * @as: page tables in the GPU; NULL once they are gone
+ * @users: those who use @gpu through it (uvm_gpu_space_enter()), plus one until
+ *	detached
  * @idle: @users dropped to 0
  * @faults: faults being served
  * @notifier_lock: see DOC: Locks
- * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults, removed
- *	at shutdown
+ * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
+ * @dying: nobody may enter any more
+ * @detached: nobody is in it any more. Protected by &uvm_va_space.teardown, as is
+ * @unmapped: nothing is mapped any more
  */
 struct uvm_gpu_space {
+	struct kref ref;
 	struct uvm_va_space *vs;
 	struct uvm_gpu *gpu;
 	struct uvm_gpu_as *as;
@@ -241,6 +308,9 @@ struct uvm_gpu_space {
 	struct mutex notifier_lock;
 	struct xarray spans;
 	struct xarray channels;
+	bool dying;
+	bool detached;
+	bool unmapped;
 };
 
 enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
@@ -249,25 +319,28 @@ enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
  * struct uvm_file - an open of /dev/uvm
  * @lock: serializes the one step of @kind away from UVM_FILE_FRESH
  * @kind: set once, released after the members below are valid
- * @vs: of UVM_FILE_VA_SPACE
+ * @vs: of UVM_FILE_VA_SPACE: its own; of UVM_FILE_MM: that of @va_file
  * @va_file: of UVM_FILE_MM: the VA space's file, held
+ * @owner: of UVM_FILE_MM: the files that UVM_MM_INIT was called with; compared, never
+ *	followed
  */
 struct uvm_file {
 	struct mutex lock;
 	enum uvm_file_kind kind;
-	union {
-		struct uvm_va_space *vs;
-		struct file *va_file;
-	};
+	struct uvm_va_space *vs;
+	struct file *va_file;
+	fl_owner_t owner;
 };
 
 /**
  * struct uvm_ucmd - an ioctl under way
- * @file: the file, of the kind that the command wants
+ * @filp: the open file
+ * @file: what it is, of the kind that the command wants
  * @vs: its VA space, for commands that want one
  * @cmd: the argument, in kernel memory, of the size that the kernel knows
  */
 struct uvm_ucmd {
+	struct file *filp;
 	struct uvm_file *file;
 	struct uvm_va_space *vs;
 	void *cmd;
@@ -280,20 +353,70 @@ static inline enum uvm_file_kind uvm_file_kind(const struct uvm_file *file)
 }
 
 int uvm_init_ioctl(struct uvm_ucmd *ucmd);
-int uvm_register_gpu_ioctl(struct uvm_ucmd *ucmd);
-int uvm_unregister_gpu_ioctl(struct uvm_ucmd *ucmd);
-void uvm_va_space_destroy(struct uvm_va_space *vs);
-void uvm_va_space_shutdown_gpus(struct uvm_va_space *vs);
-struct uvm_gpu_space *uvm_gpu_space_find(struct uvm_va_space *vs, const u8 *uuid);
-struct uvm_gpu *uvm_va_space_get_gpu(struct uvm_va_space *vs, const u8 *uuid);
-void uvm_gpu_space_put(struct uvm_gpu_space *gs);
+void uvm_va_space_close(struct uvm_va_space *vs);
+struct uvm_va_space *uvm_va_space_next(u32 *id);
+void uvm_va_space_put(struct uvm_va_space *vs);
+unsigned int uvm_va_space_nr_gpus(struct uvm_va_space *vs);
+
+/* The steps of a shutdown, in order. */
+enum uvm_mm_step {
+	UVM_MM_STEP_REFUSE,
+	UVM_MM_STEP_STOP,
+	UVM_MM_STEP_DETACH,
+	UVM_MM_STEP_FLUSH,
+	UVM_MM_STEP_UNSET,
+	UVM_MM_STEP_DEFERRED,
+	UVM_MM_STEP_RELEASED,
+	UVM_MM_STEP_FREE,
+	UVM_MM_STEP_DRAIN,
+	UVM_MM_STEP_MMPUT,
+	UVM_MM_STEP_PUT,
+};
+
+void uvm_mm_step(struct uvm_va_space *vs, enum uvm_mm_step step);
 
 int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd);
+int uvm_mm_attach(struct uvm_va_space *vs, struct mm_struct *mm);
+void uvm_mm_detach(struct uvm_va_space *vs);
+void uvm_mm_file_flush(struct uvm_file *file, fl_owner_t id);
 void uvm_mm_file_release(struct uvm_file *file);
 int uvm_mm_retain(struct uvm_va_space *vs);
 void uvm_mm_release(struct uvm_va_space *vs);
+void uvm_mm_check_abandoned(struct uvm_va_space *vs);
 bool uvm_mm_initialized(struct uvm_va_space *vs);
 bool uvm_mm_releasing(struct uvm_va_space *vs);
+const char *uvm_mm_state_name(struct uvm_va_space *vs);
+
+/* ---- GPU spaces (gpu_space.c) ---- */
+
+int uvm_register_gpu_ioctl(struct uvm_ucmd *ucmd);
+int uvm_unregister_gpu_ioctl(struct uvm_ucmd *ucmd);
+void uvm_gpu_spaces_stop(struct uvm_va_space *vs);
+void uvm_gpu_spaces_free(struct uvm_va_space *vs);
+void uvm_gpu_spaces_remove(struct uvm_va_space *vs);
+void uvm_gpu_spaces_forget(struct uvm_gpu *gpu);
+struct uvm_gpu_space *uvm_gpu_space_find(struct uvm_va_space *vs, const u8 *uuid);
+struct uvm_gpu_space *uvm_gpu_space_get(struct uvm_va_space *vs, const u8 *uuid);
+void uvm_gpu_space_put(struct uvm_gpu_space *gs);
+bool uvm_gpu_space_enter(struct uvm_gpu_space *gs);
+void uvm_gpu_space_leave(struct uvm_gpu_space *gs);
+
+/* ---- who can do what with whose memory (processor.c) ---- */
+
+bool uvm_gpus_mix(const struct uvm_gpu *a, const struct uvm_gpu *b);
+int uvm_query_processors_ioctl(struct uvm_ucmd *ucmd);
+
+/* ---- pages leave a GPU (evacuate.c) ---- */
+
+int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id, u64 *moved,
+			  u64 *left);
+void uvm_evacuate_gpu(struct uvm_gpu *gpu);
+
+/* ---- what people see (debugfs.c) ---- */
+
+void uvm_debugfs_init(void);
+void uvm_debugfs_exit(void);
+void uvm_show_fdinfo(struct seq_file *m, struct file *filp);
 
 /* ---- channels (channel.c) ---- */
 
@@ -302,7 +425,9 @@ bool uvm_mm_releasing(struct uvm_va_space *vs);
  * @ref: the VA space's, plus whoever works with it
  * @link: for the one who takes it out of the VA space's table
  * @gs: where it was created; valid while @hw is
- * @lock: protects @hw and @submitted
+ * @gpu_id: &uvm_gpu.id
+ * @lock: protects @hw, @gpu_gone and @submitted
+ * @gpu_gone: its GPU went away
  * @hw: the backend's half; NULL once stopped for good
  * @hw_id: &uvm_gpu_channel.id; index in &uvm_gpu_space.channels
  * @submitted: last point handed out
@@ -318,8 +443,10 @@ struct uvm_channel {
 	struct kref ref;
 	struct list_head link;
 	struct uvm_gpu_space *gs;
+	u32 gpu_id;
 	struct mutex lock;
 	struct uvm_gpu_channel *hw;
+	bool gpu_gone;
 	u64 hw_id;
 	u64 submitted;
 	atomic64_t completed;
@@ -336,7 +463,10 @@ int uvm_channel_submit_ioctl(struct uvm_ucmd *ucmd);
 int uvm_channel_query_ioctl(struct uvm_ucmd *ucmd);
 int uvm_channel_destroy_ioctl(struct uvm_ucmd *ucmd);
 int uvm_wait_ioctl(struct uvm_ucmd *ucmd);
+void uvm_channel_stop(struct uvm_channel *ch);
 void uvm_channel_kill(struct uvm_channel *ch);
+void uvm_channel_gpu_gone(struct uvm_channel *ch);
+struct uvm_channel *uvm_channel_next(struct uvm_gpu_space *gs, unsigned long *id);
 void uvm_channel_put(struct uvm_channel *ch);
 void uvm_channel_faulted(struct uvm_gpu_space *gs,
 			 const struct uvm_gpu_fault *fault, u32 reason);
@@ -368,7 +498,9 @@ struct uvm_dma_block {
  * struct uvm_span - a part of a GPU space under one interval notifier
  * @mni: the notifier
  * @gs: the GPU space
- * @blocks: allocated when a system page is first mapped, freed at shutdown
+ * @blocks: allocated when a system page is first mapped, freed at shutdown. The span
+ *	itself stays until the GPU space is freed: whoever waits in a page fault for
+ *	it looks at @mni afterwards.
  */
 struct uvm_span {
 	struct mmu_interval_notifier mni;
@@ -382,6 +514,7 @@ void uvm_mirror_request_free(struct uvm_mirror_request *req);
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long addr, const u8 *access);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
+void uvm_mirror_free(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 			unsigned long npages, unsigned long *pfns);
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
@@ -418,8 +551,11 @@ int uvm_copy_finish(struct uvm_copy *copy);
 
 int uvm_migrate_ioctl(struct uvm_ucmd *ucmd);
 int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd);
-int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
-		     unsigned long end);
+#define UVM_ANY_GPU	(~0U)
+long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, u32 from);
+long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id);
+int uvm_copy_entry(void __user *dst, size_t usize, const void *src, size_t ksize);
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
 
 /* ---- faults (fault.c) ---- */
@@ -430,6 +566,7 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
 struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs);
 void uvm_fault_queue_free(struct uvm_fault_queue *queue);
 void uvm_fault_worker(struct work_struct *work);
+void uvm_fault_flush(struct uvm_gpu *gpu);
 
 /* Common check of a user's page range: aligned, not empty, no wrap. */
 int uvm_check_range(u64 base, u64 length);

@@ -29,6 +29,8 @@ int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
 	INIT_LIST_HEAD(&mem->partial);
 	mem->owner = owner;
 	mem->used = 0;
+	mem->closed = false;
+	init_waitqueue_head(&mem->empty);
 	mem->nr_chunks = npages / UVM_BLOCK_PAGES;
 	mem->chunks = kvcalloc(mem->nr_chunks, sizeof(*mem->chunks), GFP_KERNEL);
 	if (!mem->chunks)
@@ -114,7 +116,7 @@ unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 	unsigned long flags;
 
 	spin_lock_irqsave(&mem->lock, flags);
-	if (count && !mem->used && !try_module_get(mem->owner))
+	if (mem->closed || (count && !mem->used && !try_module_get(mem->owner)))
 		goto out;
 	while (nr < count) {
 		chunk = uvm_devmem_pick(mem, count - nr);
@@ -146,10 +148,35 @@ void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index)
 					   chunk->used))) {
 		chunk->nr_used--;
 		uvm_devmem_relink(mem, chunk);
-		if (!--mem->used)
+		if (!--mem->used) {
+			wake_up_all(&mem->empty);
 			module_put(mem->owner);
+		}
 	}
 	spin_unlock_irqrestore(&mem->lock, flags);
+}
+
+/**
+ * uvm_devmem_close() - hand out no more pages
+ * @mem: the memory
+ */
+void uvm_devmem_close(struct uvm_devmem *mem)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	mem->closed = true;
+	spin_unlock_irqrestore(&mem->lock, flags);
+}
+
+unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem)
+{
+	unsigned long flags, nr;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	nr = mem->used;
+	spin_unlock_irqrestore(&mem->lock, flags);
+	return nr;
 }
 
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem)

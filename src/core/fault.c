@@ -10,7 +10,9 @@
  *
  * To serve a fault may take as long as user space likes: the page may come from a
  * file system in user space. So the GPU's worker never waits for an address space,
- * and address spaces don't wait for each other.
+ * and address spaces don't wait for each other. Nor does the teardown of a GPU space:
+ * its work leaves it (uvm_gpu_space_leave()) for the time of such a wait, and when it
+ * can't enter again it drops what it has.
  *
  * Nothing is lost by dropping a fault: an access that still has no translation after
  * a replay faults anew. So an address space works on one share at a time, and what
@@ -28,7 +30,7 @@
 
 /**
  * struct uvm_fault_queue - a share of faults and the room to serve it
- * @gs: the GPU space; @work holds &uvm_gpu_space.users while @busy
+ * @gs: the GPU space; @work holds a reference while @busy, and enters
  * @work: serves @faults
  * @busy: set by the GPU's worker, which then fills in the rest; cleared by @work
  * @nr: number of @faults
@@ -65,10 +67,9 @@ struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs)
 	return queue;
 }
 
-/* Nobody holds &uvm_gpu_space.users any more. */
+/* From the last reference to the GPU space: the work is done, or doing just this. */
 void uvm_fault_queue_free(struct uvm_fault_queue *queue)
 {
-	flush_work(&queue->work);
 	uvm_mirror_request_free(queue->req);
 	kvfree(queue);
 }
@@ -147,20 +148,28 @@ static u32 uvm_fault_reason(struct mm_struct *mm, const struct uvm_gpu_fault *fa
 	return reason;
 }
 
-static void uvm_fault_cancel(struct uvm_gpu_space *gs,
+/* Entered, like all the functions below; and so it is again if it returns true. */
+static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 			     const struct uvm_gpu_fault *fault, int error)
 {
-	u32 reason = uvm_fault_reason(gs->vs->mm, fault, error);
+	u32 reason = UVM_FAULT_NO_MAPPING;
 
+	if (gs->vs->mm) {
+		uvm_gpu_space_leave(gs);
+		reason = uvm_fault_reason(gs->vs->mm, fault, error);
+		if (!uvm_gpu_space_enter(gs))
+			return false;
+	}
 	uvm_channel_faulted(gs, fault, reason);
 	gs->gpu->desc.ops->fault_cancel(gs->gpu, fault);
+	return true;
 }
 
 /*
  * Serves @nr faults in one block: together, and if that fails one by one, to find
  * the ones to blame.
  */
-static void uvm_fault_serve_block(struct uvm_fault_queue *queue,
+static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 				  const struct uvm_gpu_fault *faults,
 				  unsigned int nr)
 {
@@ -171,32 +180,67 @@ static void uvm_fault_serve_block(struct uvm_fault_queue *queue,
 	uvm_fault_collect(queue->access, faults, nr);
 	ret = uvm_mirror_block(queue->gs, queue->req, base, queue->access);
 	if (!ret || ret == -EBUSY)
-		return;
+		return true;
 	for (i = 0; i < nr; i++) {
+		if (ret == -ESRCH)
+			return false;
 		if (nr > 1) {
 			uvm_fault_collect(queue->access, &faults[i], 1);
 			ret = uvm_mirror_block(queue->gs, queue->req, base,
 					       queue->access);
 		}
-		if (ret && ret != -EBUSY)
-			uvm_fault_cancel(queue->gs, &faults[i], ret);
+		if (ret && ret != -EBUSY && ret != -ESRCH &&
+		    !uvm_fault_cancel(queue->gs, &faults[i], ret))
+			return false;
 	}
+	return ret != -ESRCH;
 }
 
 /* What is allocated on the way is charged to the process that wants it. */
-static void uvm_fault_serve(struct uvm_fault_queue *queue)
+static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 {
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(queue->gs->vs->mm);
 	struct mem_cgroup *old = set_active_memcg(memcg);
+	bool entered = true;
 	unsigned int i, n;
 
-	for (i = 0; i < queue->nr; i += n) {
+	for (i = 0; entered && i < queue->nr; i += n) {
 		n = uvm_fault_block_run(queue->faults + i, queue->nr - i);
-		uvm_fault_serve_block(queue, queue->faults + i, n);
+		entered = uvm_fault_serve_block(queue, queue->faults + i, n);
 		cond_resched();
 	}
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
+	return entered;
+}
+
+/* No process's memory is in the address space. */
+static void uvm_fault_cancel_all(struct uvm_fault_queue *queue)
+{
+	unsigned int i;
+
+	for (i = 0; i < queue->nr; i++)
+		uvm_fault_cancel(queue->gs, &queue->faults[i], -EFAULT);
+}
+
+/* Returns false if the GPU space went down meanwhile. */
+static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
+{
+	struct uvm_va_space *vs = queue->gs->vs;
+	bool entered = true;
+
+	if (!vs->mm) {
+		uvm_fault_cancel_all(queue);
+		return true;
+	}
+	if (uvm_mm_retain(vs))
+		return true;
+	uvm_mm_check_abandoned(vs);
+	uvm_delay(UVM_DELAY_FAULT);
+	if (!uvm_mm_releasing(vs))
+		entered = uvm_fault_serve(queue);
+	uvm_mm_release(vs);
+	return entered;
 }
 
 static void uvm_fault_queue_work(struct work_struct *work)
@@ -205,23 +249,25 @@ static void uvm_fault_queue_work(struct work_struct *work)
 		container_of(work, struct uvm_fault_queue, work);
 	struct uvm_gpu_space *gs = queue->gs;
 
-	if (!uvm_mm_retain(gs->vs)) {
-		uvm_fault_serve(queue);
-		uvm_mm_release(gs->vs);
+	if (uvm_fault_queue_serve(queue)) {
+		/* Full barrier: see DOC: GPU faults. */
+		smp_store_mb(queue->busy, false);
+		gs->gpu->desc.ops->fault_replay(gs->gpu);
+		uvm_gpu_space_leave(gs);
 	}
-	/* Full barrier: see DOC: GPU faults. */
-	smp_store_mb(queue->busy, false);
-	gs->gpu->desc.ops->fault_replay(gs->gpu);
 	uvm_gpu_space_put(gs);
 }
 
+/* Entered, with a reference. */
 static struct uvm_gpu_space *uvm_fault_gpu_space_get(struct uvm_gpu *gpu, u64 id)
 {
 	struct uvm_gpu_space *gs;
 
 	xa_lock(&gpu->spaces);
 	gs = xa_load(&gpu->spaces, id);
-	if (gs && !refcount_inc_not_zero(&gs->users))
+	if (gs && uvm_gpu_space_enter(gs))
+		kref_get(&gs->ref);
+	else
 		gs = NULL;
 	xa_unlock(&gpu->spaces);
 	return gs;
@@ -239,31 +285,47 @@ static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 	queue = gs->faults;
 	/* Pairs with the clearing: the work is done with the rest. */
 	if (smp_load_acquire(&queue->busy)) {
+		uvm_gpu_space_leave(gs);
 		uvm_gpu_space_put(gs);
 		return;
 	}
 	queue->busy = true;
 	queue->nr = nr;
 	memcpy(queue->faults, faults, nr * sizeof(*faults));
-	queue_work(uvm_wq, &queue->work);
+	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_wq, &queue->work);
 }
 
-/* The GPU's worker. */
+/* The GPU's worker. Bounded, so that uvm_fault_flush() is: the rest is for later. */
 void uvm_fault_worker(struct work_struct *work)
 {
 	struct uvm_gpu *gpu = container_of(work, struct uvm_gpu, fault_work);
-	struct uvm_gpu_fault *faults = gpu->faults;
-	unsigned int i, n, nr;
+	unsigned int i, n, nr, done = 0;
 
-	for (;;) {
-		nr = gpu->desc.ops->fault_fetch(gpu, faults, UVM_FAULT_BATCH);
-		if (!nr)
-			break;
-		sort(faults, nr, sizeof(*faults), uvm_fault_cmp, NULL);
+	do {
+		nr = gpu->desc.ops->fault_fetch(gpu, gpu->faults,
+						UVM_FAULT_BATCH);
+		sort(gpu->faults, nr, sizeof(*gpu->faults), uvm_fault_cmp, NULL);
 		for (i = 0; i < nr; i += n) {
-			n = uvm_fault_space_run(faults + i, nr - i);
-			uvm_fault_dispatch(gpu, faults + i, n);
+			n = uvm_fault_space_run(gpu->faults + i, nr - i);
+			uvm_fault_dispatch(gpu, gpu->faults + i, n);
 		}
+		done += nr;
 		cond_resched();
-	}
+	} while (nr && done < gpu->desc.fault_entries);
+	if (nr)
+		uvm_gpu_fault_pending(gpu);
+}
+
+/**
+ * uvm_fault_flush() - empty the fault buffer
+ * @gpu: the GPU
+ *
+ * When it returns, every fault that was in the buffer when it was called has been
+ * fetched: none of an address space that was detached before is left to be taken for
+ * another's. A run of the worker that begins now takes as many as the buffer holds.
+ */
+void uvm_fault_flush(struct uvm_gpu *gpu)
+{
+	uvm_gpu_fault_pending(gpu);
+	flush_work(&gpu->fault_work);
 }

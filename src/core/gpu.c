@@ -4,13 +4,18 @@
  *
  * Owns the list of GPUs that backends registered, and their struct pages.
  * uvm_gpus_lock protects the list and &uvm_gpu.dead; nothing sleeps under it but the
- * wait for itself.
+ * wait for itself. Who only looks a page frame up does so under RCU.
  *
  * A GPU lives until its backend unregisters it. Whoever uses one holds a
  * reference of uvm_gpu_get(), which pins the backend's module too; each page in
  * use does the same through &uvm_devmem.owner. So the backend's module can't be
  * unloaded while anybody can reach the GPU, and uvm_gpu_unregister() called from
- * its exit has nothing to wait for.
+ * its exit has nothing to wait for. A device that goes away while its module stays
+ * is another matter: it is taken from every VA space, and its pages are brought home.
+ *
+ * References are held by GPU spaces until they are out of their table, and by calls
+ * that wait for nothing that user space has in hand. So a GPU that goes away waits
+ * for neither.
  */
 #include "core.h"
 
@@ -23,7 +28,7 @@
 #define UVM_COPY_TIMEOUT_MS	10000
 
 static DEFINE_MUTEX(uvm_gpus_lock);
-static struct uvm_gpu *uvm_gpus[UVM_MAX_GPUS];
+static struct uvm_gpu __rcu *uvm_gpus[UVM_MAX_GPUS];
 static u32 uvm_next_gpu_id;
 
 /* By node: one more than the id of the GPU that it is, or 0. */
@@ -150,6 +155,7 @@ static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
 	bool coherent = desc->memory_kind == UVM_MEMORY_COHERENT;
 
 	if (!desc->ops || !desc->dev || !desc->name || !desc->copy_engines ||
+	    !desc->fault_entries ||
 	    !(desc->page_sizes & PAGE_SIZE) || desc->va_bits <= UVM_BLOCK_SHIFT ||
 	    desc->va_bits > 64)
 		return false;
@@ -163,16 +169,24 @@ static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
 	       !!desc->memory_base == coherent;
 }
 
-static int uvm_gpus_find(const u8 *uuid)
+static struct uvm_gpu *uvm_gpus_at(int i)
 {
+	return rcu_dereference_protected(uvm_gpus[i],
+					 lockdep_is_held(&uvm_gpus_lock));
+}
+
+static struct uvm_gpu *uvm_gpus_find(const u8 *uuid)
+{
+	struct uvm_gpu *gpu;
 	int i;
 
-	lockdep_assert_held(&uvm_gpus_lock);
-	for (i = 0; i < UVM_MAX_GPUS; i++)
-		if (uvm_gpus[i] && !uvm_gpus[i]->dead &&
-		    !memcmp(uvm_gpus[i]->desc.uuid, uuid, UVM_UUID_LEN))
-			return i;
-	return -ENODEV;
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		gpu = uvm_gpus_at(i);
+		if (gpu && !gpu->dead &&
+		    !memcmp(gpu->desc.uuid, uuid, UVM_UUID_LEN))
+			return gpu;
+	}
+	return NULL;
 }
 
 static int uvm_gpus_add(struct uvm_gpu *gpu)
@@ -180,17 +194,17 @@ static int uvm_gpus_add(struct uvm_gpu *gpu)
 	int i, ret = -ENOSPC;
 
 	mutex_lock(&uvm_gpus_lock);
-	if (uvm_gpus_find(gpu->desc.uuid) >= 0 ||
+	if (uvm_gpus_find(gpu->desc.uuid) ||
 	    (uvm_gpu_is_numa(gpu) && uvm_node_gpu[gpu->desc.numa_node])) {
 		ret = -EEXIST;
 		goto out;
 	}
 	/* &uvm_page_state.id has room for no more. */
 	for (i = 0; i < UVM_MAX_GPUS && uvm_next_gpu_id <= U16_MAX; i++) {
-		if (uvm_gpus[i])
+		if (uvm_gpus_at(i))
 			continue;
 		gpu->id = uvm_next_gpu_id++;
-		uvm_gpus[i] = gpu;
+		rcu_assign_pointer(uvm_gpus[i], gpu);
 		if (uvm_gpu_is_numa(gpu))
 			WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node],
 				   gpu->id + 1);
@@ -200,6 +214,21 @@ static int uvm_gpus_add(struct uvm_gpu *gpu)
 out:
 	mutex_unlock(&uvm_gpus_lock);
 	return ret;
+}
+
+/* Lookups by page frame need it until its pages are gone. */
+static void uvm_gpus_del(struct uvm_gpu *gpu)
+{
+	int i;
+
+	mutex_lock(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS; i++)
+		if (uvm_gpus_at(i) == gpu)
+			RCU_INIT_POINTER(uvm_gpus[i], NULL);
+	if (uvm_gpu_is_numa(gpu))
+		WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node], 0);
+	mutex_unlock(&uvm_gpus_lock);
+	synchronize_rcu();
 }
 
 static void uvm_gpu_last_put(struct kref *ref)
@@ -279,32 +308,31 @@ EXPORT_SYMBOL_GPL(uvm_gpu_register);
  * uvm_gpu_unregister() - take a GPU away
  * @gpu: from uvm_gpu_register()
  *
- * New users get ENODEV at once. Waits until the last VA space has unregistered
- * it and the last page has left its memory; neither is there any more when the
- * backend's module exits. No op is called after it returns. Sleeps.
+ * From the first moment, commands that name it are -ENODEV. Then its channels stop,
+ * every VA space unregisters it, and the pages in its memory are brought home, so
+ * its engines must work until this returns. From the backend's module exit there is
+ * none of that to do. Pages of UVM_MEMORY_NUMA are the node's: the backend
+ * takes the node offline itself.
+ *
+ * Waits until the last page has left. What can't be moved for long, because a
+ * process's address space is locked or somebody holds the page, is told in the
+ * kernel's log. No op is called after it returns. Sleeps.
  */
 void uvm_gpu_unregister(struct uvm_gpu *gpu)
 {
-	int i;
-
 	mutex_lock(&uvm_gpus_lock);
-	gpu->dead = true;
+	WRITE_ONCE(gpu->dead, true);
 	mutex_unlock(&uvm_gpus_lock);
 
+	uvm_gpu_spaces_forget(gpu);
 	kref_put(&gpu->ref, uvm_gpu_last_put);
 	wait_for_completion(&gpu->gone);
 	cancel_work_sync(&gpu->fault_work);
-	if (!uvm_gpu_is_numa(gpu))
+	if (!uvm_gpu_is_numa(gpu)) {
+		uvm_evacuate_gpu(gpu);
 		uvm_gpu_del_pages(gpu);
-
-	/* Lookups by page frame need it until its pages are gone. */
-	mutex_lock(&uvm_gpus_lock);
-	for (i = 0; i < UVM_MAX_GPUS; i++)
-		if (uvm_gpus[i] == gpu)
-			uvm_gpus[i] = NULL;
-	if (uvm_gpu_is_numa(gpu))
-		WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node], 0);
-	mutex_unlock(&uvm_gpus_lock);
+	}
+	uvm_gpus_del(gpu);
 	xa_destroy(&gpu->spaces);
 	kvfree(gpu->faults);
 	kfree(gpu);
@@ -332,24 +360,40 @@ EXPORT_SYMBOL_GPL(uvm_gpu_priv);
  */
 void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
 {
-	queue_work(uvm_wq, &gpu->fault_work);
+	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_wq, &gpu->fault_work);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_fault_pending);
 
 /* A reference to the GPU @uuid that pins its backend, or NULL. */
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid)
 {
-	struct uvm_gpu *gpu = NULL;
-	int i;
+	struct uvm_gpu *gpu;
 
 	mutex_lock(&uvm_gpus_lock);
-	i = uvm_gpus_find(uuid);
-	if (i >= 0 && try_module_get(uvm_gpus[i]->desc.owner)) {
-		gpu = uvm_gpus[i];
+	gpu = uvm_gpus_find(uuid);
+	if (gpu && try_module_get(gpu->desc.owner))
 		kref_get(&gpu->ref);
-	}
+	else
+		gpu = NULL;
 	mutex_unlock(&uvm_gpus_lock);
 	return gpu;
+}
+
+/* Is there a GPU @uuid now? */
+bool uvm_gpu_present(const u8 *uuid)
+{
+	bool present;
+
+	mutex_lock(&uvm_gpus_lock);
+	present = uvm_gpus_find(uuid);
+	mutex_unlock(&uvm_gpus_lock);
+	return present;
+}
+
+/* Where work for the GPU is done: what it allocates is near the GPU then. */
+int uvm_gpu_nearest_node(const struct uvm_gpu *gpu)
+{
+	return dev_to_node(gpu->desc.dev);
 }
 
 void uvm_gpu_put(struct uvm_gpu *gpu)
@@ -372,13 +416,16 @@ static bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)
  */
 int uvm_gpu_id_of_pfn(unsigned long pfn)
 {
+	struct uvm_gpu *gpu;
 	int i, id = -1;
 
-	mutex_lock(&uvm_gpus_lock);
-	for (i = 0; i < UVM_MAX_GPUS && id < 0; i++)
-		if (uvm_gpus[i] && uvm_gpu_has_pfn(uvm_gpus[i], pfn))
-			id = uvm_gpus[i]->id;
-	mutex_unlock(&uvm_gpus_lock);
+	rcu_read_lock();
+	for (i = 0; i < UVM_MAX_GPUS && id < 0; i++) {
+		gpu = rcu_dereference(uvm_gpus[i]);
+		if (gpu && uvm_gpu_has_pfn(gpu, pfn))
+			id = gpu->id;
+	}
+	rcu_read_unlock();
 	return id;
 }
 
@@ -404,7 +451,7 @@ static void uvm_gpu_fill_one(struct uvm_gpu *gpu, struct uvm_gpu_info *info)
 		info->memory_free =
 			uvm_devmem_free_pages(&gpu->mem)
 			<< PAGE_SHIFT;
-	info->nearest_node = dev_to_node(desc->dev);
+	info->nearest_node = uvm_gpu_nearest_node(gpu);
 	info->page_sizes = desc->page_sizes;
 	info->va_bits = desc->va_bits;
 	info->copy_engines = desc->copy_engines;
@@ -413,14 +460,16 @@ static void uvm_gpu_fill_one(struct uvm_gpu *gpu, struct uvm_gpu_info *info)
 /* Describes up to @max GPUs. Returns how many there are. */
 unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max)
 {
+	struct uvm_gpu *gpu;
 	unsigned int i, nr = 0;
 
 	mutex_lock(&uvm_gpus_lock);
 	for (i = 0; i < UVM_MAX_GPUS; i++) {
-		if (!uvm_gpus[i] || uvm_gpus[i]->dead)
+		gpu = uvm_gpus_at(i);
+		if (!gpu || gpu->dead)
 			continue;
 		if (nr < max)
-			uvm_gpu_fill_one(uvm_gpus[i], &info[nr]);
+			uvm_gpu_fill_one(gpu, &info[nr]);
 		nr++;
 	}
 	mutex_unlock(&uvm_gpus_lock);

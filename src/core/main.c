@@ -17,6 +17,7 @@
 #include <linux/uaccess.h>
 
 struct workqueue_struct *uvm_wq;
+struct workqueue_struct *uvm_release_wq;
 
 int uvm_check_range(u64 base, u64 length)
 {
@@ -34,7 +35,8 @@ static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 
 	cmd->out_version = UVM_VERSION;
 	cmd->out_page_size = PAGE_SIZE;
-	cmd->out_features = UVM_FEATURE_DEVICE_COHERENT;
+	cmd->out_features = UVM_FEATURE_DEVICE_COHERENT |
+			    UVM_FEATURE_MULTI_PROCESS;
 	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		cmd->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
 	if (IS_ENABLED(CONFIG_NUMA))
@@ -47,8 +49,7 @@ static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 }
 
 /* Copies a structure to a caller that may know a shorter or a longer one. */
-static int uvm_copy_entry(void __user *dst, size_t usize, const void *src,
-			  size_t ksize)
+int uvm_copy_entry(void __user *dst, size_t usize, const void *src, size_t ksize)
 {
 	size_t size = min(usize, ksize);
 
@@ -88,14 +89,18 @@ static int uvm_enum_gpus_ioctl(struct uvm_ucmd *ucmd)
 enum uvm_want {
 	UVM_WANT_FRESH,		/* an open that is nothing yet */
 	UVM_WANT_NOT_MM,	/* anything but an mm file */
-	UVM_WANT_VA_SPACE,	/* a VA space of this process that has, or had, an mm */
-	UVM_WANT_MM,		/* the same, and the mm is alive and stays retained */
+	UVM_WANT_VA_SPACE,	/* a VA space of this process that has, or had, an mm;
+				 * or one of all processes
+				 */
+	UVM_WANT_LIVE,		/* the same, and the mm, if any, stays retained */
+	UVM_WANT_MM,		/* the same, and there is one */
 };
 
 struct uvm_ioctl_op {
 	unsigned int size;
 	unsigned int min_size;
 	unsigned int reserved_at;	/* a __u32 that must be 0, or 0 */
+	u32 flags;			/* those that the command knows */
 	enum uvm_want want;
 	bool out;			/* there are results to copy back */
 	bool partial;			/* also on errors */
@@ -116,6 +121,7 @@ union uvm_ucmd_buffer {
 	struct uvm_wait wait;
 	struct uvm_migrate migrate;
 	struct uvm_query_residency query_residency;
+	struct uvm_query_processors query_processors;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -136,17 +142,19 @@ union uvm_ucmd_buffer {
 static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_INFO, uvm_info_ioctl, uvm_info, out_max_query,
 	       UVM_WANT_NOT_MM, .out = true),
-	UVM_OP(UVM_INIT, uvm_init_ioctl, uvm_init, flags, UVM_WANT_FRESH),
+	UVM_OP(UVM_INIT, uvm_init_ioctl, uvm_init, flags, UVM_WANT_FRESH,
+	       .flags = UVM_INIT_MULTI_PROCESS),
 	UVM_OP(UVM_MM_INIT, uvm_mm_init_ioctl, uvm_mm_init, __reserved,
 	       UVM_WANT_FRESH, UVM_RESERVED(uvm_mm_init)),
 	UVM_OP(UVM_ENUM_GPUS, uvm_enum_gpus_ioctl, uvm_enum_gpus, __reserved,
 	       UVM_WANT_NOT_MM, UVM_RESERVED(uvm_enum_gpus), .out = true),
 	UVM_OP(UVM_REGISTER_GPU, uvm_register_gpu_ioctl, uvm_register_gpu,
-	       out_numa_node, UVM_WANT_MM, .out = true),
+	       out_numa_node, UVM_WANT_LIVE, .out = true),
 	UVM_OP(UVM_UNREGISTER_GPU, uvm_unregister_gpu_ioctl, uvm_unregister_gpu,
-	       uuid, UVM_WANT_VA_SPACE),
+	       uuid, UVM_WANT_VA_SPACE, .partial = true, .out = true),
 	UVM_OP(UVM_CHANNEL_CREATE, uvm_channel_create_ioctl, uvm_channel_create,
-	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_channel_create), .out = true),
+	       __reserved, UVM_WANT_LIVE, UVM_RESERVED(uvm_channel_create),
+	       .out = true),
 	UVM_OP(UVM_CHANNEL_SUBMIT, uvm_channel_submit_ioctl, uvm_channel_submit,
 	       out_point, UVM_WANT_VA_SPACE, .out = true),
 	UVM_OP(UVM_CHANNEL_QUERY, uvm_channel_query_ioctl, uvm_channel_query,
@@ -160,35 +168,44 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	       UVM_WANT_MM, .partial = true, .out = true),
 	UVM_OP(UVM_QUERY_RESIDENCY, uvm_query_residency_ioctl,
 	       uvm_query_residency, pages, UVM_WANT_VA_SPACE),
+	UVM_OP(UVM_QUERY_PROCESSORS, uvm_query_processors_ioctl,
+	       uvm_query_processors, __reserved, UVM_WANT_VA_SPACE,
+	       UVM_RESERVED(uvm_query_processors), .out = true),
 };
 
 /*
- * Takes what the command wants of the file. UVM_WANT_MM also retains the mm, so
- * that it can't go before uvm_ucmd_put(). The release of the mm file waits for that,
- * so a command that copies from or to user memory, which may take forever, wants
+ * Takes what the command wants of the file. UVM_WANT_LIVE and UVM_WANT_MM also retain
+ * the mm, so that it can't go before uvm_ucmd_put(). Its release waits for that, so a
+ * command that copies from or to user memory, which may take forever, wants
  * UVM_WANT_VA_SPACE, and retains the mm where it needs it.
  */
 static int uvm_ucmd_get(struct uvm_ucmd *ucmd, enum uvm_want want)
 {
 	enum uvm_file_kind kind = uvm_file_kind(ucmd->file);
+	struct uvm_va_space *vs = ucmd->file->vs;
 
+	/* A process with another mm: this one's may have gone on to another program. */
+	if (kind != UVM_FILE_FRESH && vs->mm != current->mm)
+		uvm_mm_check_abandoned(vs);
 	if (want == UVM_WANT_FRESH)
 		return kind == UVM_FILE_FRESH ? 0 : -EBADFD;
 	if (want == UVM_WANT_NOT_MM)
 		return kind != UVM_FILE_MM ? 0 : -EBADFD;
 	if (kind != UVM_FILE_VA_SPACE)
 		return -EBADFD;
-	ucmd->vs = ucmd->file->vs;
-	if (ucmd->vs->mm != current->mm)
+	ucmd->vs = vs;
+	if (!vs->mm)
+		return want == UVM_WANT_MM ? -EOPNOTSUPP : 0;
+	if (vs->mm != current->mm)
 		return -EPERM;
-	if (want == UVM_WANT_MM)
-		return uvm_mm_retain(ucmd->vs);
-	return uvm_mm_initialized(ucmd->vs) ? 0 : -EBADFD;
+	if (want >= UVM_WANT_LIVE)
+		return uvm_mm_retain(vs);
+	return uvm_mm_initialized(vs) ? 0 : -EBADFD;
 }
 
 static void uvm_ucmd_put(struct uvm_ucmd *ucmd, enum uvm_want want)
 {
-	if (want == UVM_WANT_MM)
+	if (want >= UVM_WANT_LIVE && ucmd->vs->mm)
 		uvm_mm_release(ucmd->vs);
 }
 
@@ -197,13 +214,13 @@ static bool uvm_cmd_has_reserved(const struct uvm_ioctl_op *op, const void *cmd)
 	const u32 *flags = cmd + offsetof(struct uvm_init, flags);
 	const u32 *reserved = cmd + op->reserved_at;
 
-	return *flags || (op->reserved_at && *reserved);
+	return *flags & ~op->flags || (op->reserved_at && *reserved);
 }
 
 static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
 			   unsigned long arg)
 {
-	struct uvm_ucmd ucmd = { .file = filp->private_data };
+	struct uvm_ucmd ucmd = { .filp = filp, .file = filp->private_data };
 	void __user *ubuffer = (void __user *)arg;
 	unsigned int nr = _IOC_NR(cmd) - UVM_CMD_BASE;
 	const struct uvm_ioctl_op *op;
@@ -257,13 +274,23 @@ static int uvm_fops_open(struct inode *inode, struct file *filp)
 	return nonseekable_open(inode, filp);
 }
 
+/* Somebody closes a descriptor; @id is the files_struct that it is in. */
+static int uvm_fops_flush(struct file *filp, fl_owner_t id)
+{
+	struct uvm_file *file = filp->private_data;
+
+	if (uvm_file_kind(file) == UVM_FILE_MM)
+		uvm_mm_file_flush(file, id);
+	return 0;
+}
+
 static int uvm_fops_release(struct inode *inode, struct file *filp)
 {
 	struct uvm_file *file = filp->private_data;
 
 	switch (uvm_file_kind(file)) {
 	case UVM_FILE_VA_SPACE:
-		uvm_va_space_destroy(file->vs);
+		uvm_va_space_close(file->vs);
 		break;
 	case UVM_FILE_MM:
 		uvm_mm_file_release(file);
@@ -279,7 +306,9 @@ static int uvm_fops_release(struct inode *inode, struct file *filp)
 const struct file_operations uvm_fops = {
 	.owner = THIS_MODULE,
 	.open = uvm_fops_open,
+	.flush = uvm_fops_flush,
 	.release = uvm_fops_release,
+	.show_fdinfo = uvm_show_fdinfo,
 	.unlocked_ioctl = uvm_fops_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -293,21 +322,38 @@ static struct miscdevice uvm_misc = {
 
 static int __init uvm_module_init(void)
 {
-	int ret;
+	int ret = -ENOMEM;
 
 	uvm_wq = alloc_workqueue("uvm", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	if (!uvm_wq)
 		return -ENOMEM;
+	/* What it does gives memory back. */
+	uvm_release_wq = alloc_workqueue("uvm_release",
+					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!uvm_release_wq)
+		goto err_wq;
+	uvm_debugfs_init();
 	ret = misc_register(&uvm_misc);
 	if (ret)
-		destroy_workqueue(uvm_wq);
+		goto err_debugfs;
+	return 0;
+
+err_debugfs:
+	uvm_debugfs_exit();
+	destroy_workqueue(uvm_release_wq);
+err_wq:
+	destroy_workqueue(uvm_wq);
 	return ret;
 }
 
 static void __exit uvm_module_exit(void)
 {
 	misc_deregister(&uvm_misc);
+	uvm_debugfs_exit();
+	destroy_workqueue(uvm_release_wq);
 	destroy_workqueue(uvm_wq);
+	/* The last of &mmu_notifier_ops.free_notifier has returned. */
+	mmu_notifier_synchronize();
 }
 
 module_init(uvm_module_init);

@@ -44,13 +44,17 @@
 /**
  * struct uvm_target - where pages go
  * @gpu: into this GPU's own memory; NULL for system memory
+ * @gpu_id: its id, which may be asked for after it is gone
  * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
+ * @from: for system memory, the GPU whose pages go there, or UVM_ANY_GPU
  * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
  *	GPU
  */
 struct uvm_target {
 	struct uvm_gpu *gpu;
+	u32 gpu_id;
 	int node;
+	u32 from;
 	bool populate;
 };
 
@@ -153,17 +157,20 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 			   const struct uvm_target *dest)
 {
 	struct page *page = migrate_pfn_to_page(mv->src[i]);
+	struct uvm_gpu *gpu;
 
 	if (!(mv->src[i] & MIGRATE_PFN_MIGRATE))
 		return false;
 	if (!page)
 		return dest->gpu;
 	if (uvm_page_is_ours(page)) {
-		if (dest->gpu)
+		gpu = uvm_gpu_of_page(page);
+		if (dest->gpu ||
+		    (dest->from != UVM_ANY_GPU && dest->from != gpu->id))
 			return false;
 		if (!mv->gpu)
-			mv->gpu = uvm_gpu_of_page(page);
-		if (mv->gpu == uvm_gpu_of_page(page))
+			mv->gpu = gpu;
+		if (mv->gpu == gpu)
 			return true;
 		mv->other_gpu = true;
 		return false;
@@ -427,29 +434,36 @@ static void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
 			break;
 }
 
-static const struct uvm_target uvm_target_home = { .node = NUMA_NO_NODE };
+static const struct uvm_target uvm_target_home = {
+	.node = NUMA_NO_NODE,
+	.from = UVM_ANY_GPU,
+};
 
 /**
  * uvm_migrate_home() - bring device pages back to system memory
  * @vma: mmap_lock is held
  * @start: first address, in @vma
  * @end: end address, in @vma, in the same block
+ * @from: the id of the GPU whose pages are wanted, or UVM_ANY_GPU
  *
  * What can't be moved now stays where it is.
  *
- * Return: 0 or -ENOMEM.
+ * Return: pages moved, or -ENOMEM.
  */
-int uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
-		     unsigned long end)
+long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, u32 from)
 {
 	struct uvm_move *mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
+	struct uvm_target home = { .node = NUMA_NO_NODE, .from = from };
+	long moved;
 
 	if (!mv)
 		return -ENOMEM;
 	uvm_move_reset(mv, start, end);
-	uvm_move_from_gpus(mv, vma, start, end, &uvm_target_home);
+	uvm_move_from_gpus(mv, vma, start, end, &home);
+	moved = bitmap_weight(mv->moved, mv->npages);
 	uvm_move_free(mv);
-	return 0;
+	return moved;
 }
 
 /*
@@ -508,6 +522,8 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 /**
  * struct uvm_migration - a UVM_MIGRATE under way
  * @vs: VA space; its mm is retained
+ * @gs: the GPU space that @dest is of, or NULL. Entered while blocks are worked on.
+ * @gone: @gs went down
  * @dest: where to
  * @cmd: the argument; its counts are filled in
  * @moves: two blocks, so that one is set up while the other is copied
@@ -516,6 +532,8 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
  */
 struct uvm_migration {
 	struct uvm_va_space *vs;
+	struct uvm_gpu_space *gs;
+	bool gone;
 	struct uvm_target dest;
 	struct uvm_migrate *cmd;
 	struct uvm_move *moves[2];
@@ -532,7 +550,7 @@ static bool uvm_page_arrived(const struct uvm_target *dest,
 			     const struct uvm_residency *res)
 {
 	if (dest->gpu)
-		return res->where == UVM_WHERE_GPU && res->id == dest->gpu->id;
+		return res->where == UVM_WHERE_GPU && res->id == dest->gpu_id;
 	if (dest->node != NUMA_NO_NODE)
 		return res->node == dest->node;
 	return res->where == UVM_WHERE_CPU;
@@ -601,20 +619,44 @@ static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 	return res.anon || dest->populate;
 }
 
+static bool uvm_migration_enter(struct uvm_migration *mig)
+{
+	if (mig->gs && !mig->gone)
+		mig->gone = !uvm_gpu_space_enter(mig->gs);
+	return !mig->gone;
+}
+
+static void uvm_migration_leave(struct uvm_migration *mig)
+{
+	if (mig->gs && !mig->gone)
+		uvm_gpu_space_leave(mig->gs);
+}
+
+/* It may wait for user space, and so not in the GPU space. */
+static void uvm_settle_populate(struct uvm_migration *mig, unsigned long start,
+				unsigned long npages, unsigned long *pfns)
+{
+	uvm_migration_leave(mig);
+	uvm_mirror_populate(mig->vs, start, npages, pfns, mig->dest.populate);
+	uvm_migration_enter(mig);
+}
+
 static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 			   unsigned long first, unsigned long last)
 {
-	struct uvm_target near = { .node = numa_mem_id() };
+	struct uvm_target near = { .node = numa_mem_id(), .from = UVM_ANY_GPU };
 	struct vm_area_struct *vma = mv->args.vma;
 	unsigned long start = mv->base + first * PAGE_SIZE;
 	unsigned long end = mv->base + last * PAGE_SIZE;
 	const struct uvm_target *dest = &mig->dest;
 
 	if (dest->gpu)
-		uvm_migrate_home(vma, start, end);
+		uvm_migrate_home(vma, start, end, UVM_ANY_GPU);
 	if (dest->gpu || dest->populate)
-		uvm_mirror_populate(mig->vs, start, last - first,
-				    mig->pfns + first, dest->populate);
+		uvm_settle_populate(mig, start, last - first,
+				    mig->pfns + first);
+	if (mig->gone)
+		return;
 	if (uvm_target_is_any_cpu(dest))
 		dest = &near;
 	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
@@ -626,7 +668,8 @@ static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
 	unsigned long bit, first;
 	bool any = false;
 
-	if (uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns))
+	if (mig->gone ||
+	    uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns))
 		return false;
 	for (bit = 0; bit < mv->npages; bit++) {
 		first = bit;
@@ -635,6 +678,8 @@ static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
 		if (bit == first)
 			continue;
 		uvm_settle_run(mig, mv, first, bit);
+		if (mig->gone)
+			return false;
 		any = true;
 	}
 	return any;
@@ -744,6 +789,20 @@ static int uvm_check_mapped(struct mm_struct *mm, unsigned long start,
 	return ret;
 }
 
+/* Is somebody waiting for this to end? */
+static bool uvm_migration_stops(struct uvm_migration *mig)
+{
+	return uvm_mm_releasing(mig->vs) || mig->gone ||
+	       (mig->gs && READ_ONCE(mig->gs->dying));
+}
+
+static int uvm_migration_error(struct uvm_migration *mig)
+{
+	if (uvm_mm_releasing(mig->vs))
+		return -ESRCH;
+	return uvm_gpu_present(mig->cmd->dest_uuid) ? -ENOENT : -ENODEV;
+}
+
 /* Blocks until the end of the VMA, or until others should have the lock. */
 static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 				     struct vm_area_struct *vma,
@@ -761,8 +820,9 @@ static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 		next = min(end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
 		uvm_migration_block(mig, vma, addr, next);
 		addr = next;
+		uvm_delay(UVM_DELAY_MIGRATE);
 		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
-		    fatal_signal_pending(current) || uvm_mm_releasing(mig->vs))
+		    fatal_signal_pending(current) || uvm_migration_stops(mig))
 			break;
 	}
 	uvm_migration_drain(mig);
@@ -776,8 +836,8 @@ static int uvm_migrate_range(struct uvm_migration *mig, unsigned long addr,
 	struct vm_area_struct *vma;
 
 	while (addr < end) {
-		if (uvm_mm_releasing(mig->vs))
-			return -ESRCH;
+		if (uvm_migration_stops(mig))
+			return uvm_migration_error(mig);
 		cond_resched();
 		if (fatal_signal_pending(current) || mmap_read_lock_killable(mm))
 			return -EINTR;
@@ -786,7 +846,10 @@ static int uvm_migrate_range(struct uvm_migration *mig, unsigned long addr,
 			mmap_read_unlock(mm);
 			return -EFAULT;
 		}
-		addr = uvm_migrate_vma(mig, vma, addr, end);
+		if (uvm_migration_enter(mig)) {
+			addr = uvm_migrate_vma(mig, vma, addr, end);
+			uvm_migration_leave(mig);
+		}
 		mmap_read_unlock(mm);
 		mig->cmd->out_done = addr - mig->cmd->base;
 	}
@@ -811,26 +874,35 @@ out:
 	return ret;
 }
 
-/* Reads the destination out of the argument. *@gpu is a reference or NULL. */
-static int uvm_migrate_dest(struct uvm_ucmd *ucmd, struct uvm_target *dest,
-			    struct uvm_gpu **gpu)
+static int uvm_migrate_dest_gpu(struct uvm_migration *mig)
 {
-	struct uvm_migrate *cmd = ucmd->cmd;
+	struct uvm_gpu_space *gs;
+	struct uvm_gpu *gpu;
+
+	gs = uvm_gpu_space_get(mig->vs, mig->cmd->dest_uuid);
+	if (IS_ERR(gs))
+		return PTR_ERR(gs);
+	gpu = gs->gpu;
+	mig->gs = gs;
+	mig->dest.gpu_id = gpu->id;
+	mig->dest.populate = uvm_gpu_is_numa(gpu);
+	if (mig->dest.populate)
+		mig->dest.node = gpu->desc.numa_node;
+	else
+		mig->dest.gpu = gpu;
+	uvm_gpu_space_leave(gs);
+	return 0;
+}
+
+/* Reads the destination out of the argument. */
+static int uvm_migrate_dest(struct uvm_migration *mig)
+{
+	struct uvm_migrate *cmd = mig->cmd;
 	bool has_uuid = memchr_inv(cmd->dest_uuid, 0, UVM_UUID_LEN);
 
-	*gpu = NULL;
-	*dest = (struct uvm_target){ .node = NUMA_NO_NODE };
-	if (cmd->dest_kind == UVM_DEST_GPU && !cmd->dest_node) {
-		*gpu = uvm_va_space_get_gpu(ucmd->vs, cmd->dest_uuid);
-		if (IS_ERR(*gpu))
-			return PTR_ERR(*gpu);
-		dest->populate = uvm_gpu_is_numa(*gpu);
-		if (dest->populate)
-			dest->node = (*gpu)->desc.numa_node;
-		else
-			dest->gpu = *gpu;
-		return 0;
-	}
+	mig->dest = uvm_target_home;
+	if (cmd->dest_kind == UVM_DEST_GPU && !cmd->dest_node)
+		return uvm_migrate_dest_gpu(mig);
 	if (has_uuid)
 		return -EINVAL;
 	if (cmd->dest_kind == UVM_DEST_CPU && !cmd->dest_node)
@@ -839,7 +911,7 @@ static int uvm_migrate_dest(struct uvm_ucmd *ucmd, struct uvm_target *dest,
 	    cmd->dest_node >= MAX_NUMNODES ||
 	    !node_state(cmd->dest_node, N_MEMORY))
 		return -EINVAL;
-	dest->node = cmd->dest_node;
+	mig->dest.node = cmd->dest_node;
 	return 0;
 }
 
@@ -853,7 +925,6 @@ int uvm_migrate_ioctl(struct uvm_ucmd *ucmd)
 {
 	struct uvm_migrate *cmd = ucmd->cmd;
 	struct uvm_migration *mig;
-	struct uvm_gpu *gpu;
 	int ret;
 
 	cmd->out_moved = 0;
@@ -868,12 +939,11 @@ int uvm_migrate_ioctl(struct uvm_ucmd *ucmd)
 		return -ENOMEM;
 	mig->vs = ucmd->vs;
 	mig->cmd = cmd;
-	ret = uvm_migrate_dest(ucmd, &mig->dest, &gpu);
-	if (!ret) {
+	ret = uvm_migrate_dest(mig);
+	if (!ret)
 		ret = uvm_migration_run(mig);
-		if (gpu)
-			uvm_gpu_put(gpu);
-	}
+	if (mig->gs)
+		uvm_gpu_space_put(mig->gs);
 	kvfree(mig);
 	return ret;
 }

@@ -204,7 +204,7 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void uvm_span_destroy(struct uvm_span *span, unsigned long start)
+static void uvm_span_shutdown(struct uvm_span *span, unsigned long start)
 {
 	unsigned int i;
 
@@ -214,12 +214,11 @@ static void uvm_span_destroy(struct uvm_span *span, unsigned long start)
 	mutex_unlock(&span->gs->notifier_lock);
 	for (i = 0; i < UVM_SPAN_BLOCKS; i++)
 		kvfree(span->blocks[i]);
-	kvfree(span);
 }
 
 /**
  * uvm_mirror_shutdown() - unmap everything, for good
- * @gs: GPU space whose faults nobody serves any more
+ * @gs: detached GPU space
  *
  * Sleeps; waits for invalidations under way, so no lock of theirs may be held.
  */
@@ -228,10 +227,21 @@ void uvm_mirror_shutdown(struct uvm_gpu_space *gs)
 	struct uvm_span *span;
 	unsigned long index;
 
-	xa_for_each(&gs->spans, index, span) {
-		xa_erase(&gs->spans, index);
-		uvm_span_destroy(span, index << UVM_SPAN_SHIFT);
-	}
+	xa_for_each(&gs->spans, index, span)
+		uvm_span_shutdown(span, index << UVM_SPAN_SHIFT);
+}
+
+/**
+ * uvm_mirror_free() - free what uvm_mirror_shutdown() left
+ * @gs: GPU space that nobody refers to any more
+ */
+void uvm_mirror_free(struct uvm_gpu_space *gs)
+{
+	struct uvm_span *span;
+	unsigned long index;
+
+	xa_for_each(&gs->spans, index, span)
+		kvfree(span);
 	xa_destroy(&gs->spans);
 }
 
@@ -298,7 +308,8 @@ static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 			continue;
 		start = ALIGN_DOWN(addr, UVM_HOME_WINDOW);
 		uvm_migrate_home(vma, max(start, vma->vm_start),
-				 min(start + UVM_HOME_WINDOW, vma->vm_end));
+				 min(start + UVM_HOME_WINDOW, vma->vm_end),
+				 UVM_ANY_GPU);
 		/* The rest of the window came along. */
 		i = (start + UVM_HOME_WINDOW - base) / PAGE_SIZE - 1;
 	}
@@ -395,7 +406,28 @@ static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
 	return true;
 }
 
-/* Reads the CPU's page table, after making present what the fault wants. */
+/* Looks, with what the fault wants made present. */
+static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *range,
+				 struct uvm_mirror_request *req,
+				 unsigned long base, const u8 *access)
+{
+	struct mm_struct *mm = gs->vs->mm;
+	int ret;
+
+	ret = uvm_mirror_look_block(range, req->pfns, base);
+	if (!ret)
+		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
+	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
+		     !uvm_mirror_satisfied(req->pfns, access)))
+		ret = -EBUSY;
+	return ret;
+}
+
+/*
+ * Reads the CPU's page table, after making present what the fault wants. User space
+ * decides how long that takes, so the GPU space is left meanwhile. Once it can't be
+ * entered again the span's notifier may be gone, but not the span.
+ */
 static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 			   struct uvm_mirror_request *req, unsigned long base,
 			   const u8 *access, unsigned long seq)
@@ -409,15 +441,15 @@ static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
 	};
 	int ret;
 
+	uvm_gpu_space_leave(gs);
 	mmap_read_lock(mm);
 	ret = uvm_mirror_fault_in(&range, req->pfns, base, access);
+	if (!uvm_gpu_space_enter(gs)) {
+		mmap_read_unlock(mm);
+		return -ESRCH;
+	}
 	if (!ret)
-		ret = uvm_mirror_look_block(&range, req->pfns, base);
-	if (!ret)
-		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
-	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
-		     !uvm_mirror_satisfied(req->pfns, access)))
-		ret = -EBUSY;
+		ret = uvm_mirror_look_again(gs, &range, req, base, access);
 	mmap_read_unlock(mm);
 	return ret;
 }
@@ -555,6 +587,7 @@ static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
 	ret = uvm_mirror_dma_map(gs, span, req, base, access);
 	if (ret)
 		goto out;
+	uvm_delay(UVM_DELAY_MIRROR);
 	mutex_lock(&gs->notifier_lock);
 	if (mmu_interval_read_retry(&span->mni, seq))
 		ret = -EBUSY;
@@ -569,7 +602,7 @@ out:
 
 /**
  * uvm_mirror_block() - map a block for the GPU
- * @gs: GPU space, whose mm the caller retains
+ * @gs: GPU space that the caller entered, and whose mm it retains
  * @req: room
  * @base: address of the block
  * @access: by page, enum uvm_access of what must become possible, or 0. What else
@@ -578,7 +611,8 @@ out:
  * Fault work of the GPU space only. Takes mmap_lock.
  *
  * Return: 0; -EFAULT or -EPERM if one of the accesses is not allowed or has no
- * memory behind it; -ENOMEM; -EBUSY if the block kept changing.
+ * memory behind it; -ENOMEM; -EBUSY if the block kept changing; -ESRCH if the GPU
+ * space went down: then the caller is no longer in it.
  */
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long base, const u8 *access)

@@ -4,41 +4,80 @@
  *
  * Owns the state that ties a VA space to its process's mm (&enum uvm_mm_state).
  *
- * The mm file holds one mm_users reference, and the VA space's file. So, while
- * the state is UVM_MM_ALIVE, the mm can't be torn down, and retaining it is a
- * count under a spinlock. Only the release of the mm file drops that reference,
- * after the state says that nobody can take a new retainer and the count of
- * retainers is 0: a retainer never drops the last mm_users, and so never runs
- * exit_mmap() in a context of its own.
+ * From UVM_MM_INIT on the VA space holds one mm_users reference. So, while the
+ * state is UVM_MM_ALIVE, the mm can't be torn down, and retaining it is a count
+ * under a spinlock. Only the shutdown drops that reference, after the state says
+ * that nobody can take a new retainer and the count of retainers is 0: a retainer
+ * never drops the last mm_users, and so never runs exit_mmap() in a context of its
+ * own.
  *
  * The VA space itself may be mapped by the process one day, which makes its file
  * live until exit_mmap(); that is why a second file, which is never mapped, has
  * to say when the GPUs' use of the mm ends.
+ *
+ * The shutdown happens once. It is begun by the first of these:
+ *
+ * - the process that called UVM_MM_INIT closes the mm file (&file_operations.flush
+ *   with its files_struct: close, exit, exec). Others may hold the file as long as
+ *   they like (a child, a socket's queue): what they hold keeps no memory of a dead
+ *   process. That files_struct can't be freed before it closed the file, so a new one
+ *   at its address is no concern: the shutdown was begun.
+ * - the last reference to the mm file goes;
+ * - somebody finds that nobody has the mm any more but our mm files
+ *   (uvm_mm_check_abandoned()): the process went on to another program and kept
+ *   the descriptors;
+ * - the mm goes (&mmu_notifier_ops.release); that can only be before UVM_MM_INIT, or
+ *   after the shutdown.
+ *
+ * It waits for engines only, which are bounded by their time limits. A retainer may
+ * be held up by user space, in a page fault that a file system in user space serves,
+ * so after a while the shutdown leaves the last step to the last of them.
  */
 #include "core.h"
 
+#include <linux/fdtable.h>
 #include <linux/file.h>
-#include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+/* Nothing but user space makes a retainer take longer than this. */
+#define UVM_MM_DRAIN_MS		1000
+
+static struct uvm_mm *uvm_mm_of_notifier(struct mmu_notifier *mn)
+{
+	return container_of(mn, struct uvm_mm, mn);
+}
 
 /**
  * uvm_mm_retain() - keep the mm alive for a while
  * @vs: the VA space
  *
- * Any context that may take a spinlock. Pair with uvm_mm_release().
+ * May sleep in debug kernels. Pair with uvm_mm_release().
  *
- * Return: 0, -EBADFD before UVM_MM_INIT, -ESRCH once the mm file is being closed.
+ * Return: 0, -EBADFD before UVM_MM_INIT, -ESRCH once the shutdown has begun,
+ * -EOPNOTSUPP if there is no mm.
  */
 int uvm_mm_retain(struct uvm_va_space *vs)
 {
 	int ret = 0;
 
 	spin_lock(&vs->mm_lock);
-	if (vs->mm_state == UVM_MM_ALIVE)
+	switch (vs->mm_state) {
+	case UVM_MM_ALIVE:
 		vs->retainers++;
-	else
-		ret = vs->mm_state == UVM_MM_UNINITIALIZED ? -EBADFD : -ESRCH;
+		break;
+	case UVM_MM_NONE:
+		ret = -EOPNOTSUPP;
+		break;
+	case UVM_MM_UNINITIALIZED:
+		ret = -EBADFD;
+		break;
+	default:
+		ret = -ESRCH;
+	}
 	spin_unlock(&vs->mm_lock);
+	uvm_delay(UVM_DELAY_RETAINED);
 	return ret;
 }
 
@@ -47,13 +86,16 @@ int uvm_mm_retain(struct uvm_va_space *vs)
  * @vs: the VA space
  *
  * The wake-up happens under the lock: once the lock is free with no retainer left,
- * the mm file's release may go on to free the VA space.
+ * the shutdown may go on to free the VA space.
  */
 void uvm_mm_release(struct uvm_va_space *vs)
 {
 	spin_lock(&vs->mm_lock);
-	if (!--vs->retainers)
+	if (!--vs->retainers) {
 		wake_up_all(&vs->mm_idle);
+		if (vs->drain_late)
+			queue_work(uvm_release_wq, &vs->drain_work);
+	}
 	spin_unlock(&vs->mm_lock);
 }
 
@@ -68,11 +110,252 @@ bool uvm_mm_releasing(struct uvm_va_space *vs)
 	return READ_ONCE(vs->mm_state) > UVM_MM_ALIVE;
 }
 
+const char *uvm_mm_state_name(struct uvm_va_space *vs)
+{
+	static const char * const names[] = {
+		[UVM_MM_NONE] = "none",
+		[UVM_MM_UNINITIALIZED] = "uninitialized",
+		[UVM_MM_ALIVE] = "alive",
+		[UVM_MM_RELEASING] = "releasing",
+		[UVM_MM_RELEASED] = "released",
+	};
+
+	return names[READ_ONCE(vs->mm_state)];
+}
+
 static void uvm_mm_set_state(struct uvm_va_space *vs, enum uvm_mm_state state)
 {
 	spin_lock(&vs->mm_lock);
 	WRITE_ONCE(vs->mm_state, state);
 	spin_unlock(&vs->mm_lock);
+}
+
+/*
+ * The only way out of UVM_MM_UNINITIALIZED but UVM_MM_INIT, and out of UVM_MM_ALIVE.
+ * Returns true to the one caller who has to run the shutdown. From here on nobody
+ * retains the mm, registers a GPU or creates a channel.
+ */
+static bool uvm_mm_begin_shutdown(struct uvm_va_space *vs)
+{
+	enum uvm_mm_state was;
+
+	down_write(&vs->lock);
+	was = vs->mm_state;
+	if (was == UVM_MM_UNINITIALIZED)
+		uvm_mm_set_state(vs, UVM_MM_RELEASED);
+	else if (was == UVM_MM_ALIVE)
+		uvm_mm_set_state(vs, UVM_MM_RELEASING);
+	up_write(&vs->lock);
+	if (was == UVM_MM_UNINITIALIZED)
+		complete_all(&vs->mm_down);
+	return was == UVM_MM_ALIVE;
+}
+
+/* May be the last reference to the mm: nothing is locked, nobody retains it. */
+static void uvm_mm_unpin(struct uvm_va_space *vs)
+{
+	spin_lock(&vs->umm->pin_lock);
+	vs->umm->pins--;
+	spin_unlock(&vs->umm->pin_lock);
+	mmput(vs->mm);
+	uvm_mm_step(vs, UVM_MM_STEP_MMPUT);
+}
+
+static void uvm_mm_drain_work(struct work_struct *work)
+{
+	struct uvm_va_space *vs =
+		container_of(work, struct uvm_va_space, drain_work);
+
+	uvm_mm_step(vs, UVM_MM_STEP_DRAIN);
+	uvm_mm_unpin(vs);
+	fput(vs->filp);
+}
+
+/*
+ * Waits for the retainers, or makes the last of them see to the rest. Returns true if
+ * there are none.
+ */
+static bool uvm_mm_drain(struct uvm_va_space *vs)
+{
+	bool idle;
+
+	wait_event_timeout(vs->mm_idle, !READ_ONCE(vs->retainers),
+			   msecs_to_jiffies(UVM_MM_DRAIN_MS));
+	/* The last uvm_mm_release() may still be inside the lock. */
+	spin_lock(&vs->mm_lock);
+	idle = !vs->retainers;
+	if (!idle) {
+		get_file(vs->filp);
+		vs->drain_late = true;
+	}
+	spin_unlock(&vs->mm_lock);
+	return idle;
+}
+
+/* Its caller keeps the VA space's file, and is the only one. */
+static void uvm_mm_run_shutdown(struct uvm_va_space *vs)
+{
+	uvm_mm_step(vs, UVM_MM_STEP_REFUSE);
+	uvm_gpu_spaces_stop(vs);
+	uvm_mm_set_state(vs, UVM_MM_RELEASED);
+	uvm_mm_step(vs, UVM_MM_STEP_RELEASED);
+	uvm_gpu_spaces_free(vs);
+	uvm_mm_step(vs, UVM_MM_STEP_FREE);
+	if (uvm_mm_drain(vs)) {
+		uvm_mm_step(vs, UVM_MM_STEP_DRAIN);
+		uvm_mm_unpin(vs);
+	}
+	complete_all(&vs->mm_down);
+}
+
+/* The caller keeps the VA space's file. The mm is released when it returns. */
+static void uvm_mm_shutdown(struct uvm_va_space *vs)
+{
+	if (uvm_mm_begin_shutdown(vs))
+		uvm_mm_run_shutdown(vs);
+	else
+		wait_for_completion(&vs->mm_down);
+}
+
+static void uvm_mm_shutdown_work(struct work_struct *work)
+{
+	struct uvm_va_space *vs =
+		container_of(work, struct uvm_va_space, shutdown_work);
+
+	uvm_mm_run_shutdown(vs);
+	fput(vs->filp);
+}
+
+static bool uvm_mm_is_abandoned(struct uvm_va_space *vs)
+{
+	struct uvm_mm *umm = vs->umm;
+	bool abandoned;
+
+	spin_lock(&umm->pin_lock);
+	abandoned = umm->pins && atomic_read(&vs->mm->mm_users) == umm->pins;
+	spin_unlock(&umm->pin_lock);
+	return abandoned;
+}
+
+/**
+ * uvm_mm_check_abandoned() - release an mm that nobody has but us
+ * @vs: the VA space, whose file the caller keeps, or whose mm it retains
+ *
+ * A task that has the mm holds mm_users, so once there are only those of our mm
+ * files there never will be a task again. Others who hold some for a moment make
+ * this miss it; there will be a next time. Doesn't wait for the shutdown.
+ */
+void uvm_mm_check_abandoned(struct uvm_va_space *vs)
+{
+	if (!vs->mm || uvm_mm_releasing(vs) || !uvm_mm_is_abandoned(vs) ||
+	    !uvm_mm_begin_shutdown(vs))
+		return;
+	get_file(vs->filp);
+	queue_work(uvm_release_wq, &vs->shutdown_work);
+}
+
+static struct mmu_notifier *uvm_mm_alloc_notifier(struct mm_struct *mm)
+{
+	struct uvm_mm *umm = kzalloc(sizeof(*umm), GFP_KERNEL_ACCOUNT);
+
+	if (!umm)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&umm->lock);
+	INIT_LIST_HEAD(&umm->spaces);
+	spin_lock_init(&umm->pin_lock);
+	return &umm->mn;
+}
+
+static void uvm_mm_free_notifier(struct mmu_notifier *mn)
+{
+	struct uvm_mm *umm = uvm_mm_of_notifier(mn);
+
+	mutex_destroy(&umm->lock);
+	kfree(umm);
+}
+
+/* A VA space that is alive holds mm_users: there is none in such an mm. */
+static void uvm_mm_notifier_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct uvm_mm *umm = uvm_mm_of_notifier(mn);
+	struct uvm_va_space *vs;
+
+	mutex_lock(&umm->lock);
+	list_for_each_entry(vs, &umm->spaces, mm_link)
+		WARN_ON_ONCE(uvm_mm_begin_shutdown(vs));
+	mutex_unlock(&umm->lock);
+}
+
+static const struct mmu_notifier_ops uvm_mm_notifier_ops = {
+	.alloc_notifier = uvm_mm_alloc_notifier,
+	.free_notifier = uvm_mm_free_notifier,
+	.release = uvm_mm_notifier_release,
+};
+
+/**
+ * uvm_mm_attach() - bind a new VA space to an mm
+ * @vs: nobody else knows it
+ * @mm: the caller's, or NULL for none
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int uvm_mm_attach(struct uvm_va_space *vs, struct mm_struct *mm)
+{
+	struct mmu_notifier *mn;
+	int ret;
+
+	spin_lock_init(&vs->mm_lock);
+	init_waitqueue_head(&vs->mm_idle);
+	init_completion(&vs->mm_down);
+	INIT_WORK(&vs->shutdown_work, uvm_mm_shutdown_work);
+	INIT_WORK(&vs->drain_work, uvm_mm_drain_work);
+	if (!mm)
+		return 0;
+
+	mn = mmu_notifier_get(&uvm_mm_notifier_ops, mm);
+	if (IS_ERR(mn))
+		return PTR_ERR(mn);
+	ret = mmu_interval_notifier_insert(&vs->snapshot, mm, 0, PAGE_SIZE,
+					   &uvm_snapshot_ops);
+	if (ret) {
+		mmu_notifier_put(mn);
+		return ret;
+	}
+	mmgrab(mm);
+	vs->mm = mm;
+	vs->mm_state = UVM_MM_UNINITIALIZED;
+	vs->umm = uvm_mm_of_notifier(mn);
+	mutex_lock(&vs->umm->lock);
+	list_add_tail(&vs->mm_link, &vs->umm->spaces);
+	mutex_unlock(&vs->umm->lock);
+	return 0;
+}
+
+/**
+ * uvm_mm_detach() - undo uvm_mm_attach()
+ * @vs: its mm is released, or never was alive
+ *
+ * Waits for a notifier under way. What memory of @vs it looks at stays until the VA
+ * space is freed.
+ */
+void uvm_mm_detach(struct uvm_va_space *vs)
+{
+	if (!vs->mm)
+		return;
+	mutex_lock(&vs->umm->lock);
+	list_del(&vs->mm_link);
+	mutex_unlock(&vs->umm->lock);
+	mmu_interval_notifier_remove(&vs->snapshot);
+	mmu_notifier_put(&vs->umm->mn);
+	mmdrop(vs->mm);
+}
+
+static void uvm_mm_pin(struct uvm_va_space *vs)
+{
+	spin_lock(&vs->umm->pin_lock);
+	mmget(vs->mm);
+	vs->umm->pins++;
+	spin_unlock(&vs->umm->pin_lock);
 }
 
 /*
@@ -90,9 +373,11 @@ static int uvm_mm_link(struct uvm_file *file, struct file *va_file,
 	if (file->kind != UVM_FILE_FRESH ||
 	    vs->mm_state != UVM_MM_UNINITIALIZED)
 		goto out;
-	mmget(vs->mm);
+	uvm_mm_pin(vs);
 	uvm_mm_set_state(vs, UVM_MM_ALIVE);
 	file->va_file = va_file;
+	file->vs = vs;
+	file->owner = current->files;
 	/* Pairs with uvm_file_kind(). */
 	smp_store_release(&file->kind, UVM_FILE_MM);
 	ret = 0;
@@ -102,11 +387,25 @@ out:
 	return ret;
 }
 
+static int uvm_mm_may_link(struct file *va_file)
+{
+	struct uvm_file *va;
+
+	if (va_file->f_op != &uvm_fops)
+		return -EBADF;
+	va = va_file->private_data;
+	if (uvm_file_kind(va) != UVM_FILE_VA_SPACE)
+		return -EBADFD;
+	if (!va->vs->mm)
+		return -EOPNOTSUPP;
+	return va->vs->mm == current->mm ? 0 : -EPERM;
+}
+
 /**
  * uvm_mm_init_ioctl() - UVM_MM_INIT
  * @ucmd: on a fresh file
  *
- * Return: 0, -EBADF, -EBADFD, -EPERM, -ENOMEM.
+ * Return: 0, -EBADF, -EBADFD, -EPERM, -EOPNOTSUPP.
  */
 int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -118,16 +417,11 @@ int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd)
 	va_file = fget(cmd->va_space_fd);
 	if (!va_file)
 		return -EBADF;
-	ret = -EBADF;
-	if (va_file->f_op != &uvm_fops)
+	ret = uvm_mm_may_link(va_file);
+	if (ret)
 		goto err_put;
+	uvm_delay(UVM_DELAY_LINK);
 	va = va_file->private_data;
-	ret = -EBADFD;
-	if (uvm_file_kind(va) != UVM_FILE_VA_SPACE)
-		goto err_put;
-	ret = -EPERM;
-	if (va->vs->mm != current->mm)
-		goto err_put;
 	ret = uvm_mm_link(ucmd->file, va_file, va->vs);
 	if (ret)
 		goto err_put;
@@ -138,27 +432,24 @@ err_put:
 	return ret;
 }
 
-/*
- * The last reference to the mm file is gone. From UVM_MM_RELEASING on nobody
- * registers a GPU or creates a channel; then the channels are stopped, the page
- * tables torn down, and, when the last retainer has left, the mm let go.
+/**
+ * uvm_mm_file_flush() - somebody closes a descriptor of an mm file
+ * @file: the mm file
+ * @id: the files_struct that it is closed in
+ */
+void uvm_mm_file_flush(struct uvm_file *file, fl_owner_t id)
+{
+	if (id && file->owner == id)
+		uvm_mm_shutdown(file->vs);
+}
+
+/**
+ * uvm_mm_file_release() - the last reference to an mm file is gone
+ * @file: the mm file
  */
 void uvm_mm_file_release(struct uvm_file *file)
 {
-	struct file *va_file = file->va_file;
-	struct uvm_va_space *vs = ((struct uvm_file *)va_file->private_data)->vs;
-
-	down_write(&vs->lock);
-	uvm_mm_set_state(vs, UVM_MM_RELEASING);
-	up_write(&vs->lock);
-
-	uvm_va_space_shutdown_gpus(vs);
-	uvm_mm_set_state(vs, UVM_MM_RELEASED);
-
-	wait_event(vs->mm_idle, !READ_ONCE(vs->retainers));
-	/* The last uvm_mm_release() may still be inside the lock. */
-	spin_lock(&vs->mm_lock);
-	spin_unlock(&vs->mm_lock);
-	mmput(vs->mm);
-	fput(va_file);
+	uvm_mm_shutdown(file->vs);
+	uvm_mm_step(file->vs, UVM_MM_STEP_PUT);
+	fput(file->va_file);
 }

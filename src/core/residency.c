@@ -163,3 +163,78 @@ int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd)
 	kvfree(query);
 	return ret;
 }
+
+static long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
+				  unsigned long addr, unsigned long nr, u32 gpu_id)
+{
+	struct uvm_residency res;
+	long pages = 0;
+
+	if (uvm_mirror_snapshot(vs, addr, nr, pfns))
+		return 0;
+	while (nr--) {
+		uvm_residency_of(pfns[nr], &res);
+		pages += res.where == UVM_WHERE_GPU && res.id == gpu_id;
+	}
+	return pages;
+}
+
+/* Blocks of a VMA until its end, or until others should have the lock. */
+static unsigned long uvm_resident_in_vma(struct uvm_va_space *vs,
+					 struct vm_area_struct *vma,
+					 unsigned long *pfns, unsigned long addr,
+					 u32 gpu_id, long *pages)
+{
+	unsigned long next;
+
+	addr = max(addr, vma->vm_start);
+	while (addr < vma->vm_end) {
+		next = min(vma->vm_end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
+		*pages += uvm_resident_in_block(vs, pfns, addr,
+						(next - addr) >> PAGE_SHIFT,
+						gpu_id);
+		addr = next;
+		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
+		    fatal_signal_pending(current))
+			break;
+	}
+	return addr;
+}
+
+/**
+ * uvm_resident_pages() - how many pages a process has on a GPU
+ * @vs: VA space whose mm is retained, or is the caller's
+ * @gpu_id: the GPU
+ *
+ * Looks through all anonymous memory that the process may read.
+ *
+ * Return: pages, or -EINTR, -ENOMEM.
+ */
+long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id)
+{
+	struct vm_area_struct *vma;
+	unsigned long addr = 0;
+	unsigned long *pfns;
+	long pages = 0;
+
+	pfns = kvmalloc_array(UVM_BLOCK_PAGES, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
+		return -ENOMEM;
+	do {
+		if (fatal_signal_pending(current) ||
+		    mmap_read_lock_killable(vs->mm)) {
+			pages = -EINTR;
+			break;
+		}
+		vma = find_vma(vs->mm, addr);
+		if (vma && vma->anon_vma && !(vma->vm_flags & VM_SPECIAL))
+			addr = uvm_resident_in_vma(vs, vma, pfns, addr, gpu_id,
+						   &pages);
+		else if (vma)
+			addr = vma->vm_end;
+		mmap_read_unlock(vs->mm);
+		cond_resched();
+	} while (vma);
+	kvfree(pfns);
+	return pages;
+}

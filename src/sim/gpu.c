@@ -69,6 +69,7 @@ static int register_gpu(struct sim_gpu *gpu)
 		.page_sizes = BIT(UVM_SIM_PAGE_SHIFT) | BIT(UVM_SIM_HUGE_SHIFT),
 		.va_bits = UVM_SIM_VA_BITS,
 		.copy_engines = gpu->nr_ces,
+		.fault_entries = UVM_SIM_FAULT_ENTRIES,
 		.copy_timeout_ms = config->copy_timeout_ms,
 	};
 

@@ -3,6 +3,13 @@
  * Fault batches: sorting, runs, and the access that a page's faults add up to.
  * What fault.c calls elsewhere is recorded here instead, to see who is blamed.
  */
+/* mm.c has a file of its own, in the same module. */
+#define uvm_mm_retain		stub_mm_retain
+#define uvm_mm_release		stub_mm_release
+#define uvm_mm_releasing	stub_mm_releasing
+#define uvm_mm_check_abandoned	stub_mm_check_abandoned
+#define uvm_gpu_fault_pending	stub_gpu_fault_pending
+
 #include "fault.c"
 
 #include <kunit/test.h>
@@ -39,8 +46,35 @@ void uvm_mm_release(struct uvm_va_space *vs)
 {
 }
 
+bool uvm_mm_releasing(struct uvm_va_space *vs)
+{
+	return false;
+}
+
+void uvm_mm_check_abandoned(struct uvm_va_space *vs)
+{
+}
+
+bool uvm_gpu_space_enter(struct uvm_gpu_space *gs)
+{
+	return true;
+}
+
+void uvm_gpu_space_leave(struct uvm_gpu_space *gs)
+{
+}
+
 void uvm_gpu_space_put(struct uvm_gpu_space *gs)
 {
+}
+
+void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
+{
+}
+
+int uvm_gpu_nearest_node(const struct uvm_gpu *gpu)
+{
+	return NUMA_NO_NODE;
 }
 
 static u64 stub_faulted;
@@ -126,6 +160,13 @@ static void fault_blames_the_right_one(struct kunit *test)
 	stub_result = -EBUSY;
 	stub_faulted = 0;
 	uvm_fault_serve_block(queue, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+
+	/* Nor is anybody to blame when the GPU space is gone: nothing more is done. */
+	stub_result = -ESRCH;
+	stub_calls = 0;
+	KUNIT_EXPECT_FALSE(test, uvm_fault_serve_block(queue, f, ARRAY_SIZE(f)));
+	KUNIT_EXPECT_EQ(test, stub_calls, 1U);
 	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
 	uvm_fault_queue_free(queue);
 }
