@@ -8,9 +8,10 @@
  * parameters are checked before the first device is made.
  *
  * What a probe acquires is released by devres, in reverse; the drivers have no
- * remove callback. They can't be unbound through sysfs: the way to remove a GPU is
- * rmmod, which the core refuses while the GPU is in use. No locks: the driver core
- * serializes probe and removal, and init and exit are single-threaded.
+ * remove callback. rmmod is refused while a GPU is in use; a device that is unbound
+ * through sysfs, or unplugged, goes all the same, and the core brings home what is in
+ * its memory. No locks: the driver core serializes probe and removal, and init and
+ * exit are single-threaded.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -112,7 +113,6 @@ static struct platform_driver sim_platform_driver = {
 	.probe = sim_platform_probe,
 	.driver = {
 		.name = SIM_NAME,
-		.suppress_bind_attrs = true,
 		.probe_type = PROBE_FORCE_SYNCHRONOUS,
 	},
 };
@@ -190,7 +190,6 @@ static struct pci_driver sim_pci_driver = {
 	.id_table = sim_pci_ids,
 	.probe = sim_pci_probe,
 	.driver = {
-		.suppress_bind_attrs = true,
 		.probe_type = PROBE_FORCE_SYNCHRONOUS,
 	},
 };
