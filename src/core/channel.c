@@ -180,7 +180,19 @@ void uvm_channel_kill(struct uvm_channel *ch)
 	uvm_channel_set_stopped(ch, UVM_CHANNEL_STOPPED, UVM_FAULT_NONE, 0, 0);
 }
 
-/* The caller holds &uvm_gpu_space.users. */
+/* The VA space goes: so do channels whose GPUs went away before. */
+void uvm_channels_forget(struct uvm_va_space *vs)
+{
+	struct uvm_channel *ch;
+	unsigned long id;
+
+	xa_for_each(&vs->channels, id, ch) {
+		xa_erase(&vs->channels, id);
+		uvm_channel_put(ch);
+	}
+}
+
+/* The caller has entered @gs. */
 static struct uvm_channel *uvm_channel_alloc(struct uvm_gpu_space *gs)
 {
 	const struct uvm_gpu_ops *ops = gs->gpu->desc.ops;

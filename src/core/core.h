@@ -88,7 +88,6 @@ struct uvm_devmem_chunk {
  * @partial: chunks with some pages in use
  * @used: pages in use
  * @closed: the GPU is going away: no page is handed out any more
- * @empty: woken when @used drops to 0
  * @owner: the backend's module, pinned while @used is not 0: a page may outlive
  *	every file, and the module must not go while it is there
  */
@@ -101,8 +100,9 @@ struct uvm_devmem {
 	struct list_head partial;
 	unsigned long used;
 	bool closed;
-	wait_queue_head_t empty;
 };
+
+extern wait_queue_head_t uvm_devmem_idle;
 
 int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
 		    unsigned long npages);
@@ -466,6 +466,7 @@ int uvm_wait_ioctl(struct uvm_ucmd *ucmd);
 void uvm_channel_stop(struct uvm_channel *ch);
 void uvm_channel_kill(struct uvm_channel *ch);
 void uvm_channel_gpu_gone(struct uvm_channel *ch);
+void uvm_channels_forget(struct uvm_va_space *vs);
 struct uvm_channel *uvm_channel_next(struct uvm_gpu_space *gs, unsigned long *id);
 void uvm_channel_put(struct uvm_channel *ch);
 void uvm_channel_faulted(struct uvm_gpu_space *gs,

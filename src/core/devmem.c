@@ -19,6 +19,9 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+/* Woken when some GPU's memory has no page in use any more. */
+DECLARE_WAIT_QUEUE_HEAD(uvm_devmem_idle);
+
 int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
 		    unsigned long npages)
 {
@@ -30,7 +33,6 @@ int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
 	mem->owner = owner;
 	mem->used = 0;
 	mem->closed = false;
-	init_waitqueue_head(&mem->empty);
 	mem->nr_chunks = npages / UVM_BLOCK_PAGES;
 	mem->chunks = kvcalloc(mem->nr_chunks, sizeof(*mem->chunks), GFP_KERNEL);
 	if (!mem->chunks)
@@ -149,7 +151,7 @@ void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index)
 		chunk->nr_used--;
 		uvm_devmem_relink(mem, chunk);
 		if (!--mem->used) {
-			wake_up_all(&mem->empty);
+			wake_up_all(&uvm_devmem_idle);
 			module_put(mem->owner);
 		}
 	}

@@ -14,13 +14,18 @@
  * keep. What is in an mm without either is on its way out with it. Once the GPU's
  * memory is closed no page goes there any more, and an mm that was emptied stays so; a
  * task that forks is seen, or its child is. So rounds of that end.
+ *
+ * User space can hold its mmap_lock for as long as it likes, with a page fault that a
+ * file system of its own serves. So each mm of a round is a work of its own, and one
+ * that hangs delays its own pages only. It knows the GPU by id, and may outlast it.
  */
 #include "core.h"
 
-#include <linux/mmu_notifier.h>
+#include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/slab.h>
 
 /* Rounds over an address space, for pages that somebody had locked just then. */
 #define UVM_EVACUATE_TRIES	4
@@ -54,25 +59,22 @@ static unsigned long uvm_evacuate_vma(struct vm_area_struct *vma,
 	return addr;
 }
 
-/*
- * Once through an mm that the caller keeps. With @wait it waits for mmap_lock, unless
- * killed; without, whoever makes it wait is passed over. Returns 0, -EINTR or -EAGAIN.
- */
-static int uvm_evacuate_mm(struct mm_struct *mm, u32 gpu_id, bool wait, u64 *moved)
+/* Once through an mm that the caller keeps. Returns 0, or -EINTR if it was killed. */
+static int uvm_evacuate_mm(struct mm_struct *mm, u32 gpu_id, u64 *moved)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
 
 	do {
-		if (wait ? mmap_read_lock_killable(mm) : !mmap_read_trylock(mm))
-			return wait ? -EINTR : -EAGAIN;
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
 		vma = find_vma(mm, addr);
 		if (vma && uvm_vma_may_have_pages(vma))
 			addr = uvm_evacuate_vma(vma, addr, gpu_id, moved);
 		else if (vma)
 			addr = vma->vm_end;
 		mmap_read_unlock(mm);
-		if (fatal_signal_pending(current) && wait)
+		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
 	} while (vma);
@@ -96,7 +98,7 @@ int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id, u64 *moved,
 
 	uvm_delay(UVM_DELAY_EVACUATE);
 	for (tries = 0; tries < UVM_EVACUATE_TRIES; tries++) {
-		ret = uvm_evacuate_mm(vs->mm, gpu_id, true, moved);
+		ret = uvm_evacuate_mm(vs->mm, gpu_id, moved);
 		if (ret)
 			return ret;
 		nr = uvm_resident_pages(vs, gpu_id);
@@ -146,25 +148,108 @@ static void uvm_mms_collect(struct xarray *mms)
 	}
 }
 
-/* One round over all mms. Returns the number of pages brought home. */
-static u64 uvm_evacuate_round(struct uvm_gpu *gpu)
+/**
+ * struct uvm_evacuation - a round over all mms
+ * @ref: the one who waits for it, and its works
+ * @running: works that are not done
+ * @moved: pages brought home
+ */
+struct uvm_evacuation {
+	struct kref ref;
+	atomic_t running;
+	atomic64_t moved;
+};
+
+/**
+ * struct uvm_evacuation_work - an mm of a round
+ * @work: goes through it
+ * @evac: the round
+ * @mm: mmgrab()bed
+ * @gpu_id: whose pages are wanted
+ */
+struct uvm_evacuation_work {
+	struct work_struct work;
+	struct uvm_evacuation *evac;
+	struct mm_struct *mm;
+	u32 gpu_id;
+};
+
+static void uvm_evacuation_free(struct kref *ref)
 {
+	kfree(container_of(ref, struct uvm_evacuation, ref));
+}
+
+static void uvm_evacuation_work(struct work_struct *work)
+{
+	struct uvm_evacuation_work *w =
+		container_of(work, struct uvm_evacuation_work, work);
+	struct uvm_evacuation *evac = w->evac;
+	u64 moved = 0;
+
+	if (mmget_not_zero(w->mm)) {
+		uvm_evacuate_mm(w->mm, w->gpu_id, &moved);
+		mmput_async(w->mm);
+	}
+	mmdrop(w->mm);
+	kfree(w);
+	atomic64_add(moved, &evac->moved);
+	if (atomic_dec_and_test(&evac->running))
+		wake_up_all(&uvm_devmem_idle);
+	kref_put(&evac->ref, uvm_evacuation_free);
+	module_put(THIS_MODULE);
+}
+
+/* Takes over the reference to @mm. One that gets no work is for the next round. */
+static void uvm_evacuation_add(struct uvm_evacuation *evac, struct mm_struct *mm,
+			       u32 gpu_id)
+{
+	struct uvm_evacuation_work *w = kmalloc(sizeof(*w), GFP_KERNEL);
+
+	if (!w) {
+		mmdrop(mm);
+		return;
+	}
+	INIT_WORK(&w->work, uvm_evacuation_work);
+	w->evac = evac;
+	w->mm = mm;
+	w->gpu_id = gpu_id;
+	kref_get(&evac->ref);
+	atomic_inc(&evac->running);
+	/* A backend calls us, so we are loaded. */
+	__module_get(THIS_MODULE);
+	queue_work(uvm_wq, &w->work);
+}
+
+static struct uvm_evacuation *uvm_evacuation_start(u32 gpu_id)
+{
+	struct uvm_evacuation *evac = kzalloc(sizeof(*evac), GFP_KERNEL);
 	struct mm_struct *mm;
 	unsigned long index;
 	struct xarray mms;
-	u64 moved = 0;
 
+	if (!evac)
+		return NULL;
+	kref_init(&evac->ref);
 	xa_init(&mms);
 	uvm_mms_collect(&mms);
-	xa_for_each(&mms, index, mm) {
-		if (uvm_devmem_used_pages(&gpu->mem) && mmget_not_zero(mm)) {
-			uvm_evacuate_mm(mm, gpu->id, false, &moved);
-			/* If it is the last: not under whatever our caller holds. */
-			mmput_async(mm);
-		}
-		mmdrop(mm);
-	}
+	xa_for_each(&mms, index, mm)
+		uvm_evacuation_add(evac, mm, gpu_id);
 	xa_destroy(&mms);
+	return evac;
+}
+
+/* Returns the number of pages brought home. */
+static u64 uvm_evacuation_round(struct uvm_gpu *gpu)
+{
+	struct uvm_evacuation *evac = uvm_evacuation_start(gpu->id);
+	u64 moved;
+
+	if (!evac)
+		return 0;
+	wait_event(uvm_devmem_idle, !uvm_devmem_used_pages(&gpu->mem) ||
+		   !atomic_read(&evac->running));
+	moved = atomic64_read(&evac->moved);
+	kref_put(&evac->ref, uvm_evacuation_free);
 	return moved;
 }
 
@@ -173,8 +258,8 @@ static u64 uvm_evacuate_round(struct uvm_gpu *gpu)
  * @gpu: dead; nobody has a reference any more but its pages
  *
  * Between two rounds it waits a moment for the last page to leave by itself. When
- * rounds don't help any more it waits for just that: the page is locked in an address
- * space that is locked, or is held by somebody, and comes home when it is touched.
+ * rounds don't help any more it waits for just that: somebody holds the page, and it
+ * comes home when it is touched, or goes with its process.
  */
 void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 {
@@ -183,12 +268,13 @@ void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 
 	uvm_devmem_close(mem);
 	while (idle < UVM_EVACUATE_IDLE && uvm_devmem_used_pages(mem)) {
-		idle = uvm_evacuate_round(gpu) ? 0 : idle + 1;
-		wait_event_timeout(mem->empty, !uvm_devmem_used_pages(mem),
-				   idle ? HZ / 10 : 0);
+		idle = uvm_evacuation_round(gpu) ? 0 : idle + 1;
+		if (idle)
+			wait_event_timeout(uvm_devmem_idle,
+					   !uvm_devmem_used_pages(mem), HZ / 10);
 	}
 	if (uvm_devmem_used_pages(mem))
 		pr_warn("%s is going away, but %lu of its pages can't be moved: waiting for those who hold them\n",
 			gpu->name, uvm_devmem_used_pages(mem));
-	wait_event(mem->empty, !uvm_devmem_used_pages(mem));
+	wait_event(uvm_devmem_idle, !uvm_devmem_used_pages(mem));
 }

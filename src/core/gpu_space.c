@@ -377,7 +377,7 @@ void uvm_gpu_spaces_forget(struct uvm_gpu *gpu)
 	}
 }
 
-/* Tells the id of the GPU whose pages are to come home. */
+/* Tells the id of the GPU whose pages are to come home, if it has any of its own. */
 static int uvm_unregister_gpu(struct uvm_va_space *vs, const u8 *uuid, u32 *gpu_id)
 {
 	struct uvm_gpu_space *gs;
@@ -389,7 +389,7 @@ static int uvm_unregister_gpu(struct uvm_va_space *vs, const u8 *uuid, u32 *gpu_
 	gs = uvm_gpu_space_find(vs, uuid);
 	up_read(&vs->lock);
 	if (gs) {
-		*gpu_id = gs->gpu->id;
+		*gpu_id = uvm_gpu_is_numa(gs->gpu) ? UVM_ANY_GPU : gs->gpu->id;
 		uvm_gpu_space_remove(gs);
 	} else {
 		ret = uvm_gpu_present(uuid) ? -ENOENT : -ENODEV;
@@ -415,13 +415,15 @@ int uvm_unregister_gpu_ioctl(struct uvm_ucmd *ucmd)
 	u32 gpu_id;
 	int ret;
 
+	ret = uvm_unregister_gpu(vs, cmd->uuid, &gpu_id);
+	if (ret)
+		return ret;
 	cmd->out_moved = 0;
 	cmd->out_left = 0;
-	ret = uvm_unregister_gpu(vs, cmd->uuid, &gpu_id);
-	if (!ret && vs->mm)
-		ret = uvm_evacuate_va_space(vs, gpu_id, &cmd->out_moved,
-					    &cmd->out_left);
-	return ret;
+	if (!vs->mm || gpu_id == UVM_ANY_GPU)
+		return 0;
+	return uvm_evacuate_va_space(vs, gpu_id, &cmd->out_moved,
+				     &cmd->out_left);
 }
 
 /**

@@ -75,6 +75,7 @@ static struct uvm_va_space *uvm_va_space_create(struct mm_struct *mm)
 static void uvm_va_space_destroy(struct uvm_va_space *vs)
 {
 	uvm_gpu_spaces_remove(vs);
+	uvm_channels_forget(vs);
 	uvm_mm_detach(vs);
 	uvm_va_space_put(vs);
 }
