@@ -132,8 +132,11 @@ int uvm_find_gpu(struct uvm_ctx *ctx, const char *which,
  * @uuid: &uvm_gpu_info.uuid
  * @numa_node: receives the node that its memory is, or -1; may be NULL
  *
- * Return: 0; -EEXIST if it is registered already; -ENODEV, -EPERM, -ESRCH,
- * -ENOMEM.
+ * GPUs whose memory the CPU can address (coherent, numa) and GPUs whose memory it
+ * can't (private) don't mix: a process that wants both opens two contexts.
+ *
+ * Return: 0; -EEXIST if it is registered already; -EOPNOTSUPP if it doesn't go with
+ * those that are; -ENODEV, -EPERM, -ESRCH, -ENOMEM.
  */
 int uvm_register_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
 		     int *numa_node);
@@ -143,11 +146,30 @@ int uvm_register_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
  * @ctx: from uvm_open()
  * @uuid: a registered GPU
  *
- * Destroys the channels on it. Pages in its memory stay there, valid.
+ * Destroys the channels on it, and brings the pages of this process that are in its
+ * memory back to system memory; those of a GPU that is a NUMA node stay on the node.
+ * A page that was busy stays behind, valid, and comes back when somebody touches or
+ * migrates it. Other GPUs don't notice. How many pages came and stayed the command
+ * UVM_UNREGISTER_GPU on uvm_fd() tells.
  *
- * Return: 0; -ENOENT if it isn't registered; -EPERM.
+ * Return: 0; -ENOENT if it isn't registered; -ENODEV if there is no such GPU, or it
+ * went away, and its registration with it; -EPERM; -EINTR on a fatal signal.
  */
 int uvm_unregister_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN]);
+
+/**
+ * uvm_query_processors() - who can do what with whose memory
+ * @ctx: from uvm_open()
+ * @processors: receives an array, to be released with free(3): the CPU, then the
+ *	registered GPUs, by id
+ * @count: receives the number of its entries, at least 1
+ *
+ * Bit n of an entry's masks is entry n of the same array.
+ *
+ * Return: 0; -EPERM, -ENOMEM.
+ */
+int uvm_query_processors(struct uvm_ctx *ctx, struct uvm_processor **processors,
+			 unsigned int *count);
 
 /**
  * uvm_channel_create() - make a command queue
@@ -175,8 +197,8 @@ int uvm_channel_create(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
  *
  * Return: 0; -EINVAL for commands that the GPU doesn't know, or a bad @length;
  * -EBUSY if the queue is full: uvm_wait() for an earlier point, then repeat;
- * -ECANCELED if the channel was stopped; -EFAULT, -ENOENT, -ENODEV, -EPERM,
- * -ESRCH.
+ * -ENODEV if its GPU went away; -ECANCELED if the channel was stopped for another
+ * reason; -EFAULT, -ENOENT, -EPERM, -ESRCH.
  */
 int uvm_channel_submit(struct uvm_ctx *ctx, uint32_t channel,
 		       const void *commands, size_t length, uint64_t *point);
@@ -252,8 +274,9 @@ struct uvm_migrate_result {
  * where it is. So 0 alone doesn't say that everything moved.
  *
  * Return: 0; -EINVAL for a malformed range; -EFAULT if part of it isn't mapped
- * or can't be accessed; -ENOENT if the GPU isn't registered; -ENODEV, -EPERM,
- * -ESRCH, -ENOMEM, -EINTR.
+ * or can't be accessed; -ENOENT if the GPU isn't registered, or was unregistered
+ * meanwhile; -ENODEV if there is none, or it went away meanwhile; -EPERM, -ESRCH,
+ * -ENOMEM, -EINTR.
  */
 int uvm_migrate_to_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
 		       void *base, size_t length,

@@ -136,3 +136,35 @@ int uvm_unregister_gpu(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN])
 	memcpy(arg.uuid, uuid, UVM_UUID_LEN);
 	return libuvm_ioctl(ctx->fd, UVM_UNREGISTER_GPU, &arg);
 }
+
+int uvm_query_processors(struct uvm_ctx *ctx, struct uvm_processor **processors,
+			 unsigned int *count)
+{
+	/* Most often enough: the CPU and three GPUs. */
+	uint32_t room = 4;
+
+	for (;;) {
+		struct uvm_processor *array = calloc(room, sizeof(*array));
+		struct uvm_query_processors arg = {
+			.size = sizeof(arg),
+			.processors = (uintptr_t)array,
+			.count = room,
+			.entry_size = sizeof(*array),
+		};
+		int ret;
+
+		if (!array)
+			return -ENOMEM;
+		ret = libuvm_ioctl(ctx->fd, UVM_QUERY_PROCESSORS, &arg);
+		if (!ret && arg.out_count <= room) {
+			*processors = array;
+			*count = arg.out_count;
+			return 0;
+		}
+		free(array);
+		if (ret)
+			return ret;
+		/* Other threads may register more before the next call. */
+		room = arg.out_count;
+	}
+}

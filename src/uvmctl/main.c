@@ -13,6 +13,8 @@ static const char usage_text[] =
 	"\n"
 	"  info                     version, features and limits of the loaded module\n"
 	"  gpus                     the GPUs that are present\n"
+	"  topology                 who can do what with whose memory\n"
+	"  ps                       the processes that use GPUs (for root)\n"
 	"  demo FILE [--gpu=GPU]    move FILE's bytes to a software GPU, compute on them\n"
 	"                           there, move them back, and check every byte; GPU is a\n"
 	"                           name, an index, private, coherent or numa\n"
@@ -26,6 +28,8 @@ static const struct {
 } commands[] = {
 	{ "info", cmd_info },
 	{ "gpus", cmd_gpus },
+	{ "topology", cmd_topology },
+	{ "ps", cmd_ps },
 	{ "demo", cmd_demo },
 };
 
@@ -33,6 +37,14 @@ void complain(const char *what, unsigned int cmd, int err)
 {
 	fprintf(stderr, "uvmctl: %s: %s (%s)\n", what, uvm_strerror(cmd, err),
 		strerror(abs(err)));
+}
+
+int no_arguments(int argc, char **argv)
+{
+	if (argc == 1)
+		return 1;
+	fprintf(stderr, "uvmctl: %s takes no arguments\n\n", argv[0]);
+	return 0;
 }
 
 static int usage_error(const char *what, const char *which)

@@ -14,15 +14,8 @@ static const struct {
 	{ UVM_FEATURE_DEVICE_PRIVATE, "device-private memory" },
 	{ UVM_FEATURE_DEVICE_COHERENT, "device-coherent memory" },
 	{ UVM_FEATURE_NUMA_DESTINATION, "NUMA nodes as destinations" },
+	{ UVM_FEATURE_MULTI_PROCESS, "VA spaces of many processes" },
 };
-
-static int no_arguments(int argc, char **argv)
-{
-	if (argc == 1)
-		return 1;
-	fprintf(stderr, "uvmctl: %s takes no arguments\n\n", argv[0]);
-	return 0;
-}
 
 static void print_features(uint64_t mask)
 {

@@ -2,6 +2,8 @@
 #ifndef _UVMCTL_H
 #define _UVMCTL_H
 
+#include <stdio.h>
+
 #include <libuvm/uvm.h>
 
 #define MIB		(1024.0 * 1024.0)
@@ -14,9 +16,17 @@
 
 int cmd_info(int argc, char **argv);
 int cmd_gpus(int argc, char **argv);
+int cmd_topology(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+
+/* Says so if there are any; @argc and @argv as for a subcommand. */
+int no_arguments(int argc, char **argv);
 
 /* Says on stderr what went wrong in @cmd, and what to do next. */
 void complain(const char *what, unsigned int cmd, int err);
+
+/* The driver's list of VA spaces, read from @in, as a table; -1 if it is none. */
+int print_va_spaces(FILE *in);
 
 #endif /* _UVMCTL_H */

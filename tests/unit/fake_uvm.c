@@ -200,31 +200,84 @@ static int do_enum(struct uvm_enum_gpus *arg)
 	return 0;
 }
 
-static bool known(const uint8_t *uuid)
+static int find(const uint8_t *uuid)
 {
 	for (unsigned int i = 0; i < fake.nr_gpus; i++)
 		if (!memcmp(uuid, fake.gpus[i].uuid, UVM_UUID_LEN))
-			return true;
-	return false;
+			return i;
+	return -ENODEV;
+}
+
+static bool is_registered(int i)
+{
+	return i >= 0 && fake.registered >> i & 1;
 }
 
 static int do_register(struct uvm_register_gpu *arg)
 {
-	if (!known(arg->uuid))
-		return -ENODEV;
-	if (fake.registered)
+	int i = find(arg->uuid);
+
+	if (i < 0)
+		return i;
+	if (is_registered(i))
 		return -EEXIST;
-	fake.registered = true;
-	arg->out_numa_enabled = fake.gpus[0].memory_kind == UVM_MEMORY_NUMA;
+	for (unsigned int k = 0; k < fake.nr_gpus; k++)
+		if (is_registered(k) &&
+		    (fake.gpus[i].memory_kind == UVM_MEMORY_PRIVATE) !=
+		    (fake.gpus[k].memory_kind == UVM_MEMORY_PRIVATE))
+			return -EOPNOTSUPP;
+	fake.registered |= 1U << i;
+	arg->out_numa_enabled = fake.gpus[i].memory_kind == UVM_MEMORY_NUMA;
 	arg->out_numa_node = arg->out_numa_enabled ? 5 : -1;
 	return 0;
 }
 
-static int do_unregister(const struct uvm_unregister_gpu *arg)
+static int do_unregister(struct uvm_unregister_gpu *arg)
 {
-	if (!known(arg->uuid) || !fake.registered)
+	int i = find(arg->uuid);
+
+	if (i < 0)
+		return i;
+	if (!is_registered(i))
 		return -ENOENT;
-	fake.registered = false;
+	fake.registered &= ~(1U << i);
+	arg->out_moved = 0;
+	arg->out_left = 0;
+	return 0;
+}
+
+/* The registered GPUs in order, and the CPU, by what the CPU reaches in place. */
+static int do_processors(struct uvm_query_processors *arg)
+{
+	struct uvm_processor *p = (void *)(uintptr_t)arg->processors;
+	const struct uvm_gpu_info *gpus[FAKE_MAX_GPUS];
+	uint64_t in_place = 1, nodes = 1;
+	uint32_t n = 1;
+
+	if (arg->entry_size != sizeof(*p) || arg->__reserved)
+		return -EINVAL;
+	for (unsigned int i = 0; i < fake.nr_gpus; i++) {
+		if (!is_registered(i))
+			continue;
+		gpus[n - 1] = &fake.gpus[i];
+		if (fake.gpus[i].memory_kind != UVM_MEMORY_PRIVATE)
+			in_place |= 1ULL << n;
+		if (fake.gpus[i].memory_kind == UVM_MEMORY_NUMA)
+			nodes |= 1ULL << n;
+		n++;
+	}
+	for (uint32_t i = 0; i < n && i < arg->count; i++) {
+		p[i] = (struct uvm_processor){
+			.id = i ? gpus[i - 1]->id : UVM_PROCESSOR_CPU,
+			.nearest_node = -1,
+			.access = i ? nodes | 1ULL << i : in_place,
+			.copy = nodes | 1ULL << i,
+			.reach = (1ULL << n) - 1,
+		};
+		if (i)
+			memcpy(p[i].uuid, gpus[i - 1]->uuid, UVM_UUID_LEN);
+	}
+	arg->out_count = n;
 	return 0;
 }
 
@@ -326,7 +379,9 @@ static int do_migrate(struct uvm_migrate *arg)
 
 	if (!arg->length || arg->base % PAGE || arg->length % PAGE)
 		return -EINVAL;
-	if (to_gpu && (!fake.registered || !known(arg->dest_uuid)))
+	if (to_gpu && find(arg->dest_uuid) < 0)
+		return -ENODEV;
+	if (to_gpu && !is_registered(find(arg->dest_uuid)))
 		return -ENOENT;
 	if (!first)
 		first = arg->base;
@@ -393,6 +448,7 @@ static const size_t arg_size[] = {
 	[UVM_CMD_WAIT - UVM_CMD_BASE] = sizeof(struct uvm_wait),
 	[UVM_CMD_MIGRATE - UVM_CMD_BASE] = sizeof(struct uvm_migrate),
 	[UVM_CMD_QUERY_RESIDENCY - UVM_CMD_BASE] = sizeof(struct uvm_query_residency),
+	[UVM_CMD_QUERY_PROCESSORS - UVM_CMD_BASE] = sizeof(struct uvm_query_processors),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -401,7 +457,7 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_QUERY_RESIDENCY)
+	    nr > UVM_CMD_QUERY_PROCESSORS)
 		return -ENOTTY;
 	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
 		return -EINVAL;
@@ -443,6 +499,8 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 		return do_wait(arg);
 	case UVM_CMD_MIGRATE:
 		return do_migrate(arg);
+	case UVM_CMD_QUERY_PROCESSORS:
+		return do_processors(arg);
 	default:
 		return do_query(arg);
 	}

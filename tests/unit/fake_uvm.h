@@ -44,7 +44,7 @@ struct fake_uvm {
 	int last_closed;	/* 'm' or 'v' */
 	int closed_first;
 	unsigned int queries;
-	bool registered;
+	unsigned int registered;	/* mask of @gpus */
 	unsigned int bad_calls;	/* that the kernel would have refused */
 };
 

@@ -166,6 +166,53 @@ static void registers(void **state)
 	assert_int_equal(uvm_unregister_gpu(ctx, uuid), 0);
 	assert_int_equal(uvm_register_gpu(ctx, uuid, &node), 0);
 	assert_int_equal(node, -1);
+	/* A kind that doesn't go with it, and one that is not there. */
+	fake_add_gpu("other", UVM_MEMORY_COHERENT);
+	assert_int_equal(uvm_register_gpu(ctx, fake.gpus[1].uuid, &node), -EOPNOTSUPP);
+	assert_int_equal(uvm_unregister_gpu(ctx, fake.gpus[1].uuid), -ENOENT);
+	assert_int_equal(uvm_unregister_gpu(ctx, (const uint8_t *)"nobody's uuid..."),
+			 -ENODEV);
+	close_fake(ctx);
+}
+
+static void tells_processors(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_COHERENT);
+	struct uvm_processor *p;
+	unsigned int count;
+
+	(void)state;
+	assert_int_equal(uvm_query_processors(ctx, &p, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(p[0].id, UVM_PROCESSOR_CPU);
+	assert_int_equal(p[0].access, 1);
+	free(p);
+
+	/* More than the library has room for at first. */
+	fake_add_gpu("second", UVM_MEMORY_NUMA);
+	fake_add_gpu("third", UVM_MEMORY_COHERENT);
+	fake_add_gpu("fourth", UVM_MEMORY_COHERENT);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(uvm_register_gpu(ctx, fake.gpus[i].uuid, NULL), 0);
+	assert_int_equal(uvm_query_processors(ctx, &p, &count), 0);
+	assert_int_equal(count, 5);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(p[i + 1].id, fake.gpus[i].id);
+		assert_memory_equal(p[i + 1].uuid, fake.gpus[i].uuid, UVM_UUID_LEN);
+		assert_int_equal(p[i + 1].access, 1 | 1 << 2 | 2 << i);
+	}
+	assert_int_equal(p[0].access, 0x1f);
+	assert_int_equal(p[0].copy, 1 | 1 << 2);
+	free(p);
+
+	fake.fail_cmd = UVM_CMD_QUERY_PROCESSORS;
+	fake.fail_errno = EPERM;
+	p = (void *)ctx;
+	count = 77;
+	assert_int_equal(uvm_query_processors(ctx, &p, &count), -EPERM);
+	assert_ptr_equal(p, ctx);
+	assert_int_equal(count, 77);
+	fake.fail_cmd = 0;
 	close_fake(ctx);
 }
 
@@ -289,7 +336,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_QUERY_RESIDENCY; cmd++) {
+		     cmd <= UVM_CMD_QUERY_PROCESSORS; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -302,6 +349,13 @@ static void errors_have_words(void **state)
 	assert_non_null(strstr(uvm_strerror(UVM_CMD_OPEN, EACCES), "root"));
 	assert_non_null(strstr(uvm_strerror(UVM_CMD_WAIT, EDOM), "unexpected"));
 	assert_non_null(strstr(uvm_strerror(12345, INT32_MIN), "unexpected"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_REGISTER_GPU, EOPNOTSUPP), "mix"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_UNREGISTER_GPU, ENODEV),
+			       "nothing is left"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_CHANNEL_SUBMIT, ENODEV),
+			       "went away"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_MM_INIT, EOPNOTSUPP),
+			       "several processes"));
 	assert_string_equal(uvm_strerror(UVM_CMD_INFO, 0), "success");
 }
 
@@ -372,6 +426,7 @@ int main(void)
 		cmocka_unit_test(failed_open_leaves_nothing),
 		cmocka_unit_test(enumerates),
 		cmocka_unit_test(registers),
+		cmocka_unit_test(tells_processors),
 		cmocka_unit_test(channels),
 		cmocka_unit_test(migrates_and_queries),
 		cmocka_unit_test(counts_every_place),

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+/*
+ * uvmctl ps: the processes that use GPUs.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#include "uvmctl.h"
+
+#define DEBUGFS		"/sys/kernel/debug"
+#define VA_SPACES	DEBUGFS "/uvm/va_spaces"
+#define DEBUGFS_ID	0x64626720
+
+/* The name of a process's program; "-" if the process is gone. */
+static void program_of(int pid, char *name, size_t size)
+{
+	char path[40];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(name, size, file))
+		snprintf(name, size, "-");
+	name[strcspn(name, "\n")] = 0;
+	/* A process calls itself what it likes; a terminal shows text only. */
+	for (char *c = name; *c; c++)
+		if (!isprint((unsigned char)*c))
+			*c = '?';
+	if (file)
+		fclose(file);
+}
+
+int print_va_spaces(FILE *in)
+{
+	unsigned int retainers, channels, gpus;
+	char line[200], state[32], name[20];
+	int pid, end, count = 0;
+
+	if (!fgets(line, sizeof(line), in) || strncmp(line, "pid ", 4))
+		return -1;
+	while (fgets(line, sizeof(line), in)) {
+		if (sscanf(line, "%d %31s %u %u %u %n", &pid, state, &retainers,
+			   &channels, &gpus, &end) != 5 || line[end])
+			return -1;
+		if (!count++)
+			printf("%8s  %-15s  %-13s  %4s  %8s  %5s\n", "PID", "PROGRAM",
+			       "STATE", "GPUS", "CHANNELS", "CALLS");
+		program_of(pid, name, sizeof(name));
+		printf("%8d  %-15s  %-13s  %4u  %8u  %5u\n", pid, name, state, gpus,
+		       channels, retainers);
+	}
+	if (!count)
+		printf("no process uses GPUs\n");
+	return ferror(in) ? -1 : 0;
+}
+
+static void complain_about_list(int err)
+{
+	struct statfs fs;
+
+	if (err == EACCES || err == EPERM)
+		fprintf(stderr,
+			"uvmctl: no permission to read %s: run as root (%s)\n",
+			VA_SPACES, strerror(err));
+	else if (!statfs(DEBUGFS, &fs) && fs.f_type != DEBUGFS_ID)
+		fprintf(stderr,
+			"uvmctl: debugfs isn't mounted: mount -t debugfs none %s\n",
+			DEBUGFS);
+	else if (err == ENOENT)
+		fprintf(stderr,
+			"uvmctl: there is no %s: load the module (modprobe uvm, or insmod uvm.ko), on a kernel with debugfs\n",
+			VA_SPACES);
+	else
+		fprintf(stderr, "uvmctl: %s: %s\n", VA_SPACES, strerror(err));
+}
+
+int cmd_ps(int argc, char **argv)
+{
+	FILE *file;
+	int ret;
+
+	if (!no_arguments(argc, argv))
+		return EXIT_USAGE;
+	file = fopen(VA_SPACES, "re");
+	if (!file) {
+		complain_about_list(errno);
+		return EXIT_FAILED;
+	}
+	ret = print_va_spaces(file);
+	fclose(file);
+	if (!ret)
+		return EXIT_OK;
+	fprintf(stderr,
+		"uvmctl: %s isn't the list that this program knows: use the module and the program of one release\n",
+		VA_SPACES);
+	return EXIT_FAILED;
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+/*
+ * uvmctl topology and uvmctl ps: what they print of a fake driver.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../src/uvmctl/uvmctl.h"
+#include "fake_uvm.h"
+#include "test.h"
+
+static char output[8192];
+static unsigned int complaints;
+
+/* main.c has these, with main(). */
+void complain(const char *what, unsigned int cmd, int err)
+{
+	fprintf(stderr, "%s: %u: %d\n", what, cmd, err);
+	complaints++;
+}
+
+int no_arguments(int argc, char **argv)
+{
+	(void)argv;
+	return argc == 1;
+}
+
+static FILE *capture_begin(int *saved)
+{
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	fflush(stdout);
+	*saved = dup(STDOUT_FILENO);
+	dup2(fileno(file), STDOUT_FILENO);
+	return file;
+}
+
+static void capture_end(FILE *file, int saved)
+{
+	size_t n;
+
+	fflush(stdout);
+	dup2(saved, STDOUT_FILENO);
+	close(saved);
+	rewind(file);
+	n = fread(output, 1, sizeof(output) - 1, file);
+	output[n] = 0;
+	fclose(file);
+}
+
+static int topology(int argc)
+{
+	char *argv[3] = { "topology", "x" };
+	int saved, status;
+	FILE *file;
+
+	complaints = 0;
+	file = capture_begin(&saved);
+	status = cmd_topology(argc, argv);
+	capture_end(file, saved);
+	return status;
+}
+
+static int ps(const char *list)
+{
+	FILE *in = fmemopen((char *)list, strlen(list), "r");
+	int saved, ret;
+	FILE *file;
+
+	assert_non_null(in);
+	file = capture_begin(&saved);
+	ret = print_va_spaces(in);
+	capture_end(file, saved);
+	fclose(in);
+	return ret;
+}
+
+static void assert_says(const char *text)
+{
+	if (strstr(output, text))
+		return;
+	fputs(output, stderr);
+	fail_msg("no \"%s\"", text);
+}
+
+static void prints_matrix(void **state)
+{
+	(void)state;
+	fake_reset(UVM_MEMORY_COHERENT);
+	fake_add_gpu("second", UVM_MEMORY_PRIVATE);
+	fake_add_gpu("third", UVM_MEMORY_NUMA);
+	fake_add_gpu("fourth", UVM_MEMORY_PRIVATE);
+	assert_int_equal(topology(1), EXIT_OK);
+	assert_says("can't address\n"
+		    "                                CPU    1    3\n"
+		    "  CPU                           acr  --r  --r\n"
+		    "  1: second                     acr  acr  --r\n"
+		    "  3: fourth                     acr  --r  acr\n");
+	assert_says("can address\n"
+		    "                                CPU    0    2\n"
+		    "  CPU                           acr  a-r  acr\n"
+		    "  0: fake0                      acr  acr  acr\n"
+		    "  2: third                      acr  --r  acr\n");
+	assert_says("a  loads from it");
+	assert_int_equal(fake.registered, 0);
+	assert_int_equal(fake.bad_calls, 0);
+	assert_int_equal(fake.opens, fake.closes);
+}
+
+static void leaves_out_what_is_not_there(void **state)
+{
+	(void)state;
+	fake_reset(UVM_MEMORY_PRIVATE);
+	assert_int_equal(topology(1), EXIT_OK);
+	assert_says("can't address");
+	assert_null(strstr(output, "can address"));
+	fake.nr_gpus = 0;
+	assert_int_equal(topology(1), EXIT_OK);
+	assert_string_equal(output, "");
+	assert_int_equal(topology(2), EXIT_USAGE);
+}
+
+static void topology_fails(void **state)
+{
+	static const unsigned int cmds[] = {
+		UVM_CMD_INIT, UVM_CMD_ENUM_GPUS, UVM_CMD_REGISTER_GPU,
+		UVM_CMD_QUERY_PROCESSORS,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cmds); i++) {
+		fake_reset(UVM_MEMORY_COHERENT);
+		fake.fail_cmd = cmds[i];
+		fake.fail_errno = ENOMEM;
+		assert_int_equal(topology(1), EXIT_FAILED);
+		assert_int_equal(complaints, 1);
+		assert_int_equal(fake.registered, 0);
+		assert_int_equal(fake.opens, fake.closes);
+	}
+}
+
+#define HEADER	"pid state retainers channels gpus\n"
+
+static void lists_va_spaces(void **state)
+{
+	char list[200], want[100];
+
+	(void)state;
+	snprintf(list, sizeof(list),
+		 HEADER "%d alive 1 12 2\n999999999 released 0 0 1\n", getpid());
+	assert_int_equal(ps(list), 0);
+	snprintf(want, sizeof(want), "%8d  test_show        alive             2        12      1\n",
+		 getpid());
+	assert_says(want);
+	assert_says("999999999  -                released          1         0      0\n");
+	assert_says("PROGRAM");
+	assert_int_equal(ps(HEADER), 0);
+	assert_string_equal(output, "no process uses GPUs\n");
+}
+
+static void refuses_other_lists(void **state)
+{
+	(void)state;
+	assert_int_equal(ps("something else\n"), -1);
+	assert_int_equal(ps("\n"), -1);
+	assert_int_equal(ps(HEADER "1 alive 1 2\n"), -1);
+	assert_int_equal(ps(HEADER "1 alive 1 2 3 4\n"), -1);
+	assert_int_equal(ps(HEADER "x alive 1 2 3\n"), -1);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(prints_matrix),
+		cmocka_unit_test(leaves_out_what_is_not_there),
+		cmocka_unit_test(topology_fails),
+		cmocka_unit_test(lists_va_spaces),
+		cmocka_unit_test(refuses_other_lists),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
