@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See lib_lifetime.h. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib_lifetime.h"
+
+#define PROOF_SIZE	(32UL << 20)
+#define VA_SPACES	"/sys/kernel/debug/uvm/va_spaces"
+#define DELAY		"/sys/kernel/debug/uvm/delay/"
+#define INSTANCE	"instances/uvm_lifetime"
+#define EVENT		"events/uvm/uvm_mm_shutdown/enable"
+
+unsigned int patience_ms(void)
+{
+	const char *text = getenv("UVM_TIME_SCALE");
+	unsigned int scale = text ? atoi(text) : 1;
+
+	return 5000 * (scale ? scale : 1);
+}
+
+void tick(void)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+
+	nanosleep(&ms, NULL);
+}
+
+/* ---- is the mm gone? ---- */
+
+int proof_new(void)
+{
+	int fd = memfd_create("proof", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(ftruncate(fd, PROOF_SIZE), 0);
+	return fd;
+}
+
+/* Nobody touches it: a page of it that is pinned would put the seal off, too. */
+void *proof_map(int proof, bool inherit)
+{
+	void *p = mmap(NULL, PROOF_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       proof, 0);
+
+	ASSERT_TRUE(p != MAP_FAILED);
+	if (!inherit)
+		ASSERT_EQ(madvise(p, PROOF_SIZE, MADV_DONTFORK), 0);
+	return p;
+}
+
+bool proof_held(int proof)
+{
+	return fcntl(proof, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY;
+}
+
+bool proof_gone(int proof)
+{
+	return WAIT_FOR(!fcntl(proof, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+/* ---- fdinfo ---- */
+
+void uuid_text(const uint8_t *uuid, char *text)
+{
+	int i;
+
+	for (i = 0; i < UVM_UUID_LEN; i++)
+		text += sprintf(text, i == 4 || i == 6 || i == 8 || i == 10 ?
+				"-%02x" : "%02x", uuid[i]);
+}
+
+static bool view_gpu_line(struct view *view, const char *line)
+{
+	long long bytes;
+	unsigned int id;
+	char text[40];
+	int i;
+
+	if (sscanf(line, "uvm-gpu-%u:\t%36s", &id, text) == 2) {
+		if (view->gpus == VIEW_GPUS)
+			return false;
+		view->gpu[view->gpus].id = id;
+		memcpy(view->gpu[view->gpus].uuid, text, sizeof(text));
+		view->gpu[view->gpus++].resident = -1;
+		return true;
+	}
+	if (sscanf(line, "uvm-resident-%u:\t%lld %1[B]", &id, &bytes, text) != 3)
+		return false;
+	for (i = 0; i < view->gpus; i++) {
+		if (view->gpu[i].id != id)
+			continue;
+		view->gpu[i].resident = bytes;
+		return true;
+	}
+	return false;
+}
+
+static bool view_line(struct view *view, const char *line)
+{
+	if (strncmp(line, "uvm-", 4))
+		return true;
+	return sscanf(line, "uvm-file:\t%15s", view->file) == 1 ||
+	       sscanf(line, "uvm-state:\t%15s", view->state) == 1 ||
+	       sscanf(line, "uvm-pid:\t%ld", &view->pid) == 1 ||
+	       sscanf(line, "uvm-retainers:\t%ld", &view->retainers) == 1 ||
+	       sscanf(line, "uvm-channels:\t%ld", &view->channels) == 1 ||
+	       view_gpu_line(view, line);
+}
+
+bool view_read(pid_t pid, int fd, struct view *view)
+{
+	char path[64], text[4096], *line, *rest = text;
+
+	memset(view, 0, sizeof(*view));
+	view->pid = -1;
+	view->retainers = -1;
+	view->channels = -1;
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	else
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (!read_text(path, text, sizeof(text)))
+		return false;
+	while ((line = strsep(&rest, "\n")))
+		if (!view_line(view, line))
+			view->wrong = true;
+	return true;
+}
+
+/* ---- debugfs ---- */
+
+bool list_present(void)
+{
+	return !access(VA_SPACES, R_OK);
+}
+
+int list_count(pid_t pid, struct listed *line)
+{
+	struct listed l;
+	char text[200];
+	int count = 0;
+	FILE *f;
+	int p;
+
+	f = fopen(VA_SPACES, "re");
+	if (!f)
+		return -1;
+	if (!fgets(text, sizeof(text), f) ||
+	    strcmp(text, "pid state retainers channels gpus\n"))
+		harness_check(false, false, __FILE__, __LINE__,
+			      "%s has no header", VA_SPACES);
+	while (fgets(text, sizeof(text), f)) {
+		if (!harness_check(sscanf(text, "%d %15s %ld %ld %ld\n", &p, l.state,
+					  &l.retainers, &l.channels, &l.gpus) == 5,
+				   false, __FILE__, __LINE__,
+				   "%s: not in the format: %s", VA_SPACES, text))
+			continue;
+		if (pid && p != pid)
+			continue;
+		if (!count++ && line)
+			*line = l;
+	}
+	fclose(f);
+	return count;
+}
+
+bool list_forgets(pid_t pid)
+{
+	return WAIT_FOR(list_count(pid, NULL) <= 0);
+}
+
+/* ---- the trace ---- */
+
+static const char *trace_root(void)
+{
+	static const char * const roots[] = {
+		"/sys/kernel/tracing/", "/sys/kernel/debug/tracing/",
+	};
+	unsigned int i;
+	char path[100];
+
+	for (i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%sinstances", roots[i]);
+		if (!access(path, W_OK))
+			return roots[i];
+		mount("tracefs", roots[i], "tracefs", 0, NULL);
+		if (!access(path, W_OK))
+			return roots[i];
+	}
+	return NULL;
+}
+
+static void trace_path(char *path, size_t size, const char *file)
+{
+	snprintf(path, size, "%s" INSTANCE "%s%s", trace_root(),
+		 file ? "/" : "", file ? file : "");
+}
+
+/* The clock is a counter: the order of the lines is the order of the events. */
+void trace_start(void)
+{
+	char path[200];
+
+	if (!trace_root())
+		SKIP("no tracefs");
+	trace_path(path, sizeof(path), NULL);
+	if (mkdir(path, 0700) && errno != EEXIST)
+		SKIP("no instances of the trace: %s", strerror(errno));
+	trace_path(path, sizeof(path), "trace_clock");
+	ASSERT_TRUE(write_text(path, "counter"));
+	trace_path(path, sizeof(path), EVENT);
+	ASSERT_TRUE(write_text(path, "1"));
+}
+
+void trace_stop(void)
+{
+	char path[200];
+
+	if (!trace_root())
+		return;
+	trace_path(path, sizeof(path), NULL);
+	rmdir(path);
+}
+
+void trace_read(pid_t pid, struct trace *trace)
+{
+	char path[200], line[400], step[16];
+	const char *at;
+	FILE *f;
+	int p, n;
+
+	memset(trace, 0, sizeof(*trace));
+	trace_path(path, sizeof(path), "trace");
+	f = fopen(path, "re");
+	ASSERT_TRUE(f != NULL);
+	while (fgets(line, sizeof(line), f)) {
+		at = strstr(line, "uvm_mm_shutdown: ");
+		if (!at || line[0] == '#')
+			continue;
+		n = sscanf(at, "uvm_mm_shutdown: pid=%d step=%15s", &p, step);
+		EXPECT_EQ(n, 2);
+		if (n == 2 && p == pid && trace->nr < TRACE_STEPS)
+			memcpy(trace->step[trace->nr++], step, sizeof(step));
+	}
+	fclose(f);
+}
+
+/* ---- wider races ---- */
+
+bool delays_on(void)
+{
+	return !access(DELAY "probability", W_OK) &&
+	       write_text(DELAY "verbose", "0") &&
+	       write_text(DELAY "interval", "1") &&
+	       write_text(DELAY "times", "-1") &&
+	       write_text(DELAY "probability", "100");
+}
+
+void delays_off(void)
+{
+	write_text(DELAY "probability", "0");
+}
+
+/* ---- commands ---- */
+
+int processors_count(int fd)
+{
+	struct uvm_processor p[MAX_GPUS + 1];
+	struct uvm_query_processors q = {
+		.size = sizeof(q),
+		.processors = ADDR(p),
+		.count = MAX_GPUS + 1,
+		.entry_size = sizeof(p[0]),
+	};
+	int ret = uvm_ioctl(fd, UVM_QUERY_PROCESSORS, &q);
+
+	return ret ? ret : (int)q.out_count;
+}
+
+int init_va(int fd, uint32_t flags)
+{
+	struct uvm_init a = { .size = sizeof(a), .flags = flags };
+
+	return uvm_ioctl(fd, UVM_INIT, &a);
+}
+
+int init_mm(int fd, int va_fd)
+{
+	struct uvm_mm_init a = { .size = sizeof(a), .va_space_fd = va_fd };
+
+	return uvm_ioctl(fd, UVM_MM_INIT, &a);
+}
+
+int unregister_gpu_pages(int fd, const uint8_t *uuid, uint64_t *moved,
+			 uint64_t *left)
+{
+	struct uvm_unregister_gpu u = { .size = sizeof(u) };
+	int ret;
+
+	memcpy(u.uuid, uuid, UVM_UUID_LEN);
+	ret = uvm_ioctl(fd, UVM_UNREGISTER_GPU, &u);
+	if (moved)
+		*moved = u.out_moved;
+	if (left)
+		*left = u.out_left;
+	return ret;
+}
+
+/* ---- messages ---- */
+
+void link_new(int ends[2])
+{
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+}
+
+void tell(int end, char what)
+{
+	ASSERT_EQ(send(end, &what, 1, MSG_NOSIGNAL), 1);
+}
+
+int hear(int end)
+{
+	struct pollfd p = { .fd = end, .events = POLLIN };
+	int ready;
+	char what;
+
+	do
+		ready = poll(&p, 1, 4 * patience_ms());
+	while (ready < 0 && errno == EINTR);
+	ASSERT_EQ(ready, 1);
+	return recv(end, &what, 1, 0) == 1 ? what : -1;
+}
