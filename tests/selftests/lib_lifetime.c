@@ -22,12 +22,22 @@
 #define INSTANCE	"instances/uvm_lifetime"
 #define EVENT		"events/uvm/uvm_mm_shutdown/enable"
 
-unsigned int patience_ms(void)
+static unsigned int time_scale(void)
 {
 	const char *text = getenv("UVM_TIME_SCALE");
-	unsigned int scale = text ? atoi(text) : 1;
+	int scale = text ? atoi(text) : 1;
 
-	return 5000 * (scale ? scale : 1);
+	return scale > 0 ? scale : 1;
+}
+
+unsigned int patience_ms(void)
+{
+	return 5000 * time_scale();
+}
+
+bool slow_kernel(void)
+{
+	return time_scale() > 1;
 }
 
 void tick(void)

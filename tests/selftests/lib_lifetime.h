@@ -11,6 +11,7 @@
 
 /* Milliseconds that anything asynchronous may take; longer on a slow kernel. */
 unsigned int patience_ms(void);
+bool slow_kernel(void);
 void tick(void);
 
 /* Polls @cond, for at most patience_ms(). */

@@ -35,7 +35,6 @@
 
 #define KIT_PAGES	32
 #define KIT_SIZE	(KIT_PAGES * PAGE)
-#define BIG		(4UL << 20)
 #define NR(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* ---- a process's usual things ---- */
@@ -810,8 +809,8 @@ TEST(vforked_child_closes)
 TEST(spawned_child_closes)
 {
 	char name[] = "lifetime", what[] = "--nothing";
-	char *argv[] = { name, what, NULL };
-	char *envp[] = { NULL };
+	char *argv[3] = { name, what, NULL };
+	char *envp[1] = { NULL };
 	posix_spawn_file_actions_t actions;
 	struct kit k;
 	pid_t pid;
@@ -951,6 +950,7 @@ TEST(multi_process)
 struct phase {
 	struct kit k;
 	char *big;
+	size_t size;		/* of @big: so much that a turn takes a while */
 	unsigned int turn;
 };
 
@@ -990,7 +990,7 @@ static int phase_create(struct phase *ph)
 
 static int phase_submit(struct phase *ph)
 {
-	struct uvm_sim_cmd fill = CMD(FILL, .dst = ADDR(ph->big), .length = BIG,
+	struct uvm_sim_cmd fill = CMD(FILL, .dst = ADDR(ph->big), .length = ph->size,
 				      .arg0 = ph->turn);
 
 	return channel_run(ph->k.s.fd, ph->k.channel, &fill, 1);
@@ -1000,7 +1000,7 @@ static int to_gpu(struct phase *ph)
 {
 	struct uvm_migrate m;
 
-	return migrate(ph->k.s.fd, ph->big, BIG, UVM_DEST_GPU, 0, ph->k.gpu.uuid, &m);
+	return migrate(ph->k.s.fd, ph->big, ph->size, UVM_DEST_GPU, 0, ph->k.gpu.uuid, &m);
 }
 
 static int phase_migrate(struct phase *ph)
@@ -1008,16 +1008,16 @@ static int phase_migrate(struct phase *ph)
 	struct uvm_migrate m;
 	int ret = to_gpu(ph);
 
-	return ret ? ret : migrate(ph->k.s.fd, ph->big, BIG, UVM_DEST_CPU, 0, NULL, &m);
+	return ret ? ret : migrate(ph->k.s.fd, ph->big, ph->size, UVM_DEST_CPU, 0, NULL, &m);
 }
 
 /* Each turn drops the GPU's translations of it, and so each page faults anew. */
 static int phase_gpu_faults(struct phase *ph)
 {
-	struct uvm_sim_cmd touch = CMD(TOUCH, .dst = ADDR(ph->big), .length = BIG,
+	struct uvm_sim_cmd touch = CMD(TOUCH, .dst = ADDR(ph->big), .length = ph->size,
 				       .arg0 = PAGE, .arg1 = 1);
 
-	madvise(ph->big, BIG, MADV_DONTNEED);
+	madvise(ph->big, ph->size, MADV_DONTNEED);
 	return channel_run(ph->k.s.fd, ph->k.channel, &touch, 1);
 }
 
@@ -1026,7 +1026,7 @@ static int phase_cpu_faults(struct phase *ph)
 	int ret = to_gpu(ph);
 	size_t i;
 
-	for (i = 0; i < BIG; i += PAGE)
+	for (i = 0; i < ph->size; i += PAGE)
 		((volatile char *)ph->big)[i]++;
 	return ret;
 }
@@ -1059,8 +1059,9 @@ static void victim(int phase, int proof, atomic_uint *turns)
 	uint32_t channel;
 
 	proof_map(proof, true);
-	ph.big = anon(BIG, PROT_READ | PROT_WRITE, 0);
-	memset(ph.big, 1, BIG);
+	ph.size = slow_kernel() ? 1UL << 19 : 4UL << 20;
+	ph.big = anon(ph.size, PROT_READ | PROT_WRITE, 0);
+	memset(ph.big, 1, ph.size);
 	kit_open(&ph.k);
 	for (;; ph.turn++) {
 		EXPECT_RET(phases[phase](&ph), 0);
@@ -1348,6 +1349,102 @@ TEST_V(delayed_exit, delayed_names)
 		EXPECT_TRUE(proof_gone(proof));
 		EXPECT_TRUE(list_forgets(pid));
 		close(talk[0]);
+		close(proof);
+	}
+}
+
+/* ---- a copy that hangs, until its engine is reset ---- */
+
+static bool hang_copy(const struct uvm_gpu_info *gpu, const char *times)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/hang_copy",
+		 gpu->name);
+	return write_text(path, times);
+}
+
+static long retainers(int fd)
+{
+	struct view view;
+
+	return view_read(0, fd, &view) ? view.retainers : -1;
+}
+
+static void *migrate_all(void *arg)
+{
+	struct kit *k = arg;
+	struct uvm_migrate m;
+	int ret = migrate(k->s.fd, k->buf, KIT_SIZE, UVM_DEST_GPU, 0, k->gpu.uuid, &m);
+
+	EXPECT_RET2(ret, 0, -ESRCH);
+	return NULL;
+}
+
+/* With a migration under way that makes no progress */
+static void hung_open(struct kit *k, pthread_t *thread)
+{
+	kit_open(k);
+	if (!hang_copy(&k->gpu, "1"))
+		SKIP("no knobs of the GPU");
+	ASSERT_EQ(pthread_create(thread, NULL, migrate_all, k), 0);
+	ASSERT_TRUE(WAIT_FOR(retainers(k->s.fd) > 0));
+}
+
+TEST(hung_copy_close)
+{
+	pthread_t thread;
+	struct kit k;
+	long from;
+
+	hung_open(&k, &thread);
+	from = now_ms();
+	EXPECT_EQ(close(k.s.mm_fd), 0);
+	EXPECT_LT(now_ms() - from, bound_ms());
+	expect_released(&k);
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(WAIT_FOR(retainers(k.s.fd) == 0));
+	hang_copy(&k.gpu, "0");
+	EXPECT_PATTERN(k.buf, KIT_SIZE, 1);
+	close(k.s.fd);
+	EXPECT_TRUE(list_forgets(getpid()));
+}
+
+TEST(hung_copy_exit)
+{
+	int way, proof, talk[2];
+	struct uvm_gpu_info gpu;
+	pthread_t thread;
+	struct kit k;
+	pid_t pid;
+	long from;
+
+	gpu_need(0, 0, &gpu);
+	if (!hang_copy(&gpu, "0"))
+		SKIP("no knobs of the GPU");
+	for (way = 0; way < 2; way++) {
+		link_new(talk);
+		proof = proof_new();
+		pid = child();
+		if (!pid) {
+			proof_map(proof, false);
+			hung_open(&k, &thread);
+			tell(talk[1], 'h');
+			if (way)
+				_exit(0);
+			for (;;)
+				pause();
+		}
+		ASSERT_EQ(hear(talk[0]), 'h');
+		from = now_ms();
+		if (!way)
+			ASSERT_EQ(kill(pid, SIGKILL), 0);
+		EXPECT_EQ(child_wait(pid), way ? 0 : 128 + SIGKILL);
+		EXPECT_LT(now_ms() - from, bound_ms());
+		EXPECT_TRUE(proof_gone(proof));
+		EXPECT_TRUE(list_forgets(pid));
+		hang_copy(&gpu, "0");
+		compute_anew();
 		close(proof);
 	}
 }
@@ -2521,7 +2618,7 @@ static unsigned int schedule_rounds(void)
 
 	if (text && atoi(text) > 0)
 		return atoi(text);
-	return harness_rounds(patience_ms() > 5000 ? 60 : 500);
+	return harness_rounds(slow_kernel() ? 50 : 500);
 }
 
 TEST_T(schedules, 60)
