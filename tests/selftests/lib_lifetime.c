@@ -269,13 +269,24 @@ void trace_read(pid_t pid, struct trace *trace)
 
 /* ---- wider races ---- */
 
+static void delay_set(const char *name, const char *value)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), DELAY "%s", name);
+	harness_check(write_text(path, value), true, __FILE__, __LINE__,
+		      "%s doesn't take %s", path, value);
+}
+
 bool delays_on(void)
 {
-	return !access(DELAY "probability", W_OK) &&
-	       write_text(DELAY "verbose", "0") &&
-	       write_text(DELAY "interval", "1") &&
-	       write_text(DELAY "times", "-1") &&
-	       write_text(DELAY "probability", "100");
+	if (access(DELAY, F_OK))
+		return false;
+	delay_set("verbose", "0");
+	delay_set("interval", "1");
+	delay_set("times", "-1");
+	delay_set("probability", "100");
+	return true;
 }
 
 void delays_off(void)
