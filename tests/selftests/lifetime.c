@@ -143,7 +143,7 @@ static void expect_released(struct kit *k)
 	EXPECT_RET(channel_wait(k->s.fd, k->channel, k->reached, 0, NULL), 0);
 	if (k->unreached) {
 		EXPECT_RET(channel_wait(k->s.fd, k->channel, k->unreached,
-					UVM_WAIT_FOREVER, NULL), -ECANCELED);
+					5 * SECOND, NULL), -ECANCELED);
 		EXPECT_TRUE(counter_stands(k));
 	}
 	EXPECT_RET(channel_submit(k->s.fd, k->channel, &nop, 1, NULL), -ESRCH);
