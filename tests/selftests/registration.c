@@ -2250,14 +2250,15 @@ static void expect_processors(int fd, const struct uvm_gpu_info *gpus, int count
 	EXPECT_EQ(p[0].id, UVM_PROCESSOR_CPU);
 	EXPECT_EQ(p[0].nearest_node, -1);
 	EXPECT_EQ(p[0].access, place);
-	EXPECT_EQ(p[0].copy, nodes);
+	EXPECT_EQ(p[0].copy, all);
 	EXPECT_EQ(p[0].reach, all);
 	for (i = 0; i < count; i++) {
 		EXPECT_EQ(memcmp(p[i + 1].uuid, gpus[i].uuid, UVM_UUID_LEN), 0);
 		EXPECT_EQ(p[i + 1].id, gpus[i].id);
 		EXPECT_EQ(p[i + 1].nearest_node, gpus[i].nearest_node);
 		EXPECT_EQ(p[i + 1].access, nodes | 2ULL << i);
-		EXPECT_EQ(p[i + 1].copy, nodes | 2ULL << i);
+		EXPECT_EQ(p[i + 1].copy, kind_is_node(&gpus[i]) ? all :
+			  nodes | 2ULL << i);
 		EXPECT_EQ(p[i + 1].reach, all);
 	}
 }

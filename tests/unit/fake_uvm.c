@@ -271,7 +271,8 @@ static int do_processors(struct uvm_query_processors *arg)
 			.id = i ? gpus[i - 1]->id : UVM_PROCESSOR_CPU,
 			.nearest_node = -1,
 			.access = i ? nodes | 1ULL << i : in_place,
-			.copy = nodes | 1ULL << i,
+			.copy = nodes >> i & 1 ? (1ULL << n) - 1 :
+						 nodes | 1ULL << i,
 			.reach = (1ULL << n) - 1,
 		};
 		if (i)

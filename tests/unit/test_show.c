@@ -97,7 +97,7 @@ static void prints_matrix(void **state)
 	assert_int_equal(topology(1), EXIT_OK);
 	assert_says("can't address\n"
 		    "                                CPU    1    3\n"
-		    "  CPU                           acr  --r  --r\n"
+		    "  CPU                           acr  -cr  -cr\n"
 		    "  1: second                     acr  acr  --r\n"
 		    "  3: fourth                     acr  --r  acr\n");
 	assert_says("can address\n"
