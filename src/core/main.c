@@ -327,9 +327,7 @@ static int __init uvm_module_init(void)
 	uvm_wq = alloc_workqueue("uvm", WQ_UNBOUND | WQ_HIGHPRI, 0);
 	if (!uvm_wq)
 		return -ENOMEM;
-	/* What it does gives memory back. */
-	uvm_release_wq = alloc_workqueue("uvm_release",
-					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	uvm_release_wq = alloc_workqueue("uvm_release", WQ_UNBOUND, 0);
 	if (!uvm_release_wq)
 		goto err_wq;
 	uvm_debugfs_init();

@@ -46,8 +46,8 @@ TRACE_EVENT(uvm_mm_shutdown,
 		__entry->va_space = va_space;
 		__entry->step = step;
 	),
-	TP_printk("pid=%d va_space=%u step=%s", __entry->pid,
-		  __entry->va_space, uvm_show_mm_step(__entry->step))
+	TP_printk("pid=%d step=%s va_space=%u", __entry->pid,
+		  uvm_show_mm_step(__entry->step), __entry->va_space)
 );
 
 #endif /* _UVM_TRACE_H */

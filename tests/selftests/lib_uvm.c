@@ -612,6 +612,15 @@ bool thread_sleeps(pid_t tid)
 
 /* ---- furniture ---- */
 
+void stay_on_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
 #define SMALL_PAGES	64
 
 void fix_reopen(struct fix *f)

@@ -107,6 +107,11 @@ pthread_barrier_t *shared_barrier(unsigned int count);
 void *shared_page(void);
 /* Has thread @tid of this process gone to sleep? Looks for at most 5 s. */
 bool thread_sleeps(pid_t tid);
+/*
+ * mlock() and MADV_FREE leave pages on a list of the CPU they ran on, where nobody but
+ * this CPU's own migrations takes them off: to others they are busy.
+ */
+void stay_on_cpu(void);
 bool write_text(const char *path, const char *text);
 bool read_text(const char *path, char *buf, size_t size);
 long read_number(const char *path);

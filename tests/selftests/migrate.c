@@ -712,6 +712,7 @@ TEST_V(mlocked, kinds_huge)
 	struct fix f;
 	char *p;
 
+	stay_on_cpu();
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 21);
 	ASSERT_RET(mlock(p, f.length), 0);
@@ -1179,6 +1180,7 @@ TEST_V(madv_free, kinds_huge)
 	size_t i;
 	char *p;
 
+	stay_on_cpu();
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 56);
 	fix_to_gpu(&f, p, f.length);

@@ -1328,6 +1328,7 @@ TEST_VT(unregister_odd_memory, devices_huge, 60)
 	struct fix f;
 	int odd;
 
+	stay_on_cpu();
 	open_one(&f, v);
 	for (odd = PLAIN; odd < NR_ODD; odd++)
 		odd_round(&f, odd);

@@ -102,9 +102,9 @@ static void prints_matrix(void **state)
 		    "  3: fourth                     acr  --r  acr\n");
 	assert_says("can address\n"
 		    "                                CPU    0    2\n"
-		    "  CPU                           acr  a-r  acr\n"
+		    "  CPU                           acr  acr  acr\n"
 		    "  0: fake0                      acr  acr  acr\n"
-		    "  2: third                      acr  --r  acr\n");
+		    "  2: third                      acr  -cr  acr\n");
 	assert_says("a  loads from it");
 	assert_int_equal(fake.registered, 0);
 	assert_int_equal(fake.bad_calls, 0);
