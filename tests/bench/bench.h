@@ -63,4 +63,21 @@ extern const struct mover dmirror_mover;
 int move_pages_open(void);
 double move_pages_run(const struct buffer *buf, enum page_mode mode);
 
+/*
+ * Samples of one thing. The lines about them want them sorted; those that begin
+ * with "CSV," are for programs.
+ */
+struct series {
+	double *value;
+	unsigned int count, room;
+};
+
+int series_add(struct series *s, double value);
+void series_sort(struct series *s);
+double series_median(const struct series *s);
+void print_head(const char *unit);
+void print_row(bool csv, const char *lane, const char *unit, const char *metric,
+	       const char *peer, const struct series *ours,
+	       const struct series *theirs);
+
 #endif /* _UVM_BENCH_H */

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "bench.h"
 
@@ -22,11 +21,7 @@
 enum metric { TO_DEVICE, TO_SYSTEM, FAULT_BACK, COPY, MOVE, NR_METRICS };
 enum subject { OURS, DMIRROR, MEMCPY, MOVE_PAGES, NR_SUBJECTS };
 
-struct series {
-	double rate[MAX_RUNS];	/* MiB/s */
-	unsigned int count;
-};
-
+/* MiB/s */
 static struct series results[NR_MODES][NR_SUBJECTS][NR_METRICS];
 static bool present[NR_SUBJECTS];
 static bool mode_works[NR_MODES] = { true, true };
@@ -55,13 +50,13 @@ static const struct mover *const movers[] = {
 };
 
 /* The first round only warms up: @round is negative then. */
-static void record(int round, enum page_mode mode, enum subject subject,
-		   enum metric metric, double seconds)
+static int record(int round, enum page_mode mode, enum subject subject,
+		  enum metric metric, double seconds)
 {
-	struct series *s = &results[mode][subject][metric];
-
-	if (round >= 0 && seconds > 0)
-		s->rate[s->count++] = opt.length / MIB / seconds;
+	if (round < 0 || seconds <= 0)
+		return 0;
+	return series_add(&results[mode][subject][metric],
+			  opt.length / MIB / seconds);
 }
 
 /*
@@ -80,9 +75,9 @@ static int sample_migrate(int round, enum page_mode mode, enum subject subject,
 	back = mover->to_system(buf);
 	if (back < 0 || buffer_verify(buf, mover->name))
 		return -1;
-	record(round, mode, subject, TO_DEVICE, there);
-	record(round, mode, subject, TO_SYSTEM, back);
-	return 0;
+	if (record(round, mode, subject, TO_DEVICE, there))
+		return -1;
+	return record(round, mode, subject, TO_SYSTEM, back);
 }
 
 static int sample_fault(int round, enum page_mode mode, enum subject subject,
@@ -98,8 +93,7 @@ static int sample_fault(int round, enum page_mode mode, enum subject subject,
 	seconds = seconds_now() - start;
 	if (mover->check_home(buf) || buffer_verify(buf, mover->name))
 		return -1;
-	record(round, mode, subject, FAULT_BACK, seconds);
-	return 0;
+	return record(round, mode, subject, FAULT_BACK, seconds);
 }
 
 static int sample_both(int round, enum page_mode mode, enum subject subject)
@@ -151,7 +145,7 @@ static int sample_memcpy(int round, enum page_mode mode)
 	seconds = seconds_now() - start;
 	ret = pattern_verify(to.base, opt.length, from.seed, "memcpy");
 	if (!ret)
-		record(round, mode, MEMCPY, COPY, seconds);
+		ret = record(round, mode, MEMCPY, COPY, seconds);
 	buffer_free(&to);
 	buffer_free(&from);
 	return ret;
@@ -168,7 +162,7 @@ static int sample_move_pages(int round, enum page_mode mode)
 	seconds = move_pages_run(&buf, mode);
 	ret = seconds < 0 ? -1 : buffer_verify(&buf, "move_pages");
 	if (!ret)
-		record(round, mode, MOVE_PAGES, MOVE, seconds);
+		ret = record(round, mode, MOVE_PAGES, MOVE, seconds);
 	buffer_free(&buf);
 	return ret;
 }
@@ -198,52 +192,12 @@ static int sample_round(int round, enum page_mode mode)
  * Results
  */
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(const struct series *s)
-{
-	unsigned int half = s->count / 2;
-
-	return s->count % 2 ? s->rate[half] :
-			      (s->rate[half - 1] + s->rate[half]) / 2;
-}
-
 static void sort_results(void)
 {
 	struct series *s = &results[0][0][0];
 
 	for (size_t i = 0; i < sizeof(results) / sizeof(*s); i++)
-		qsort(s[i].rate, s[i].count, sizeof(s[i].rate[0]), compare);
-}
-
-static void print_row(bool csv, const char *kernel, const char *metric,
-		      const char *peer, const struct series *ours,
-		      const struct series *theirs)
-{
-	double a, b;
-
-	if (!ours->count || !theirs->count) {
-		if (!csv)
-			printf("%-34s skipped: no measurement of %s\n", metric,
-			       ours->count ? peer : "ours");
-		return;
-	}
-
-	a = median(ours);
-	b = median(theirs);
-	if (csv)
-		printf("CSV,%s,%s,%s,%.1f,%.1f,%.3f,MiB/s\n", kernel, opt.lane,
-		       metric, a, b, a / b);
-	else
-		printf("%-34s %8.1f %7.0f-%-7.0f %-10s %8.1f %7.0f-%-7.0f %7.3f\n",
-		       metric, a, ours->rate[0], ours->rate[ours->count - 1],
-		       peer, b, theirs->rate[0],
-		       theirs->rate[theirs->count - 1], a / b);
+		series_sort(&s[i]);
 }
 
 static const struct {
@@ -270,17 +224,13 @@ static const struct {
 
 static void print_results(bool csv)
 {
-	struct utsname uts;
-
-	uname(&uts);
 	if (!csv)
-		printf("\n%-34s %8s %15s %-10s %8s %15s %7s\n", "MiB/s", "ours",
-		       "min-max", "peer", "median", "min-max", "ratio");
+		print_head("MiB/s");
 	for (int mode = 0; mode < NR_MODES; mode++) {
 		if (!mode_works[mode])
 			continue;
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-			print_row(csv, uts.release, rows[i].name[mode],
+			print_row(csv, opt.lane, "MiB/s", rows[i].name[mode],
 				  subject_names[rows[i].peer],
 				  &results[mode][OURS][rows[i].ours],
 				  &results[mode][rows[i].peer][rows[i].theirs]);
