@@ -1,7 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Boot a kernel with an initramfs in QEMU and run it to its end:
-#	guest.sh [-q] [-t SECONDS] [-a KERNEL-ARGUMENTS] BZIMAGE INITRAMFS LOG
+#	guest.sh [-qi] [-t SECONDS] [-a KERNEL-ARGUMENTS] BZIMAGE INITRAMFS LOG
+#
+# -i: emulated, with one CPU that takes 1 ns of the guest's time for each
+# instruction; when it is idle the time jumps to the next timer.
 #
 # LOG.kernel gets the kernel's log, LOG.result what the guest's /run printed
 # (also shown as it comes, unless -q). The exit status is that of /run; 124
@@ -15,6 +18,7 @@ set -euo pipefail
 # memory of the coherent software GPUs.
 CPU=qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq,+fsgsbase
 CPU+=,+smep,+smap,+erms,+rdrand
+# shellcheck disable=SC2054  # the commas are QEMU's
 MACHINE=(
 	-machine pc -cpu "$CPU,enforce" -smp 2,sockets=2 -m 2560M
 	-object memory-backend-ram,id=n0,size=1G
@@ -75,23 +79,30 @@ accelerator() {
 
 quiet=
 limit=120
-while getopts qt:a: opt; do
+accel=
+while getopts qit:a: opt; do
 	case $opt in
 	q) quiet=1 ;;
+	i)
+		accel=tcg,thread=single,tb-size=512
+		MACHINE+=(-smp "1,maxcpus=2,sockets=2")
+		MACHINE+=(-icount "shift=0,sleep=off")
+		APPEND+=" nokaslr clocksource=tsc tsc_early_khz=1000000"
+		;;
 	t) limit=$OPTARG ;;
 	a) APPEND+=" $OPTARG" ;;
 	*) exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
-kernel=${1:?usage: guest.sh [-q] [-t SECONDS] [-a ARGS] BZIMAGE INITRAMFS LOG}
+kernel=${1:?usage: guest.sh [-qi] [-t SECONDS] [-a ARGS] BZIMAGE INITRAMFS LOG}
 initrd=${2:?no initramfs given}
 log=${3:?no log given}
 mkdir -p "$(dirname "$log")"
 : >"$log.kernel"
 : >"$log.result"
 
-accel=$(accelerator)
+[ -n "$accel" ] || accel=$(accelerator)
 rc=0
 run_qemu "$accel" "$limit" "$log" "$initrd" |
 	if [ -n "$quiet" ]; then cat >"$log.result"; else tee "$log.result"; fi ||
