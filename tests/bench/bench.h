@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define HUGE_SIZE	((size_t)2 << 20)
+#define DMIRROR_DEVICE	"/dev/hmm_dmirror0"
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 enum page_mode { MODE_4K, MODE_THP, NR_MODES };
@@ -79,5 +80,8 @@ void print_head(const char *unit);
 void print_row(bool csv, const char *lane, const char *unit, const char *metric,
 	       const char *peer, const struct series *ours,
 	       const struct series *theirs);
+
+/* The other benchmark: what calls cost, in instructions. 0, or -1 (said why). */
+int count_instructions(const char *lane, const char *gpu);
 
 #endif /* _UVM_BENCH_H */

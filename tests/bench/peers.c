@@ -36,8 +36,6 @@ _Static_assert(sizeof(struct dmirror_cmd) == 40, "test_hmm's structure");
 #define DMIRROR_PROT_PLACE		0x70
 #define DMIRROR_PROT_PRIVATE_LOCAL	0x20
 
-#define DMIRROR_DEVICE	"/dev/hmm_dmirror0"
-
 static int dmirror_fd = -1;
 static uint8_t *dmirror_data;	/* what it reads back */
 

@@ -31,6 +31,7 @@ static struct {
 	unsigned int runs;
 	const char *lane;
 	const char *gpu;
+	bool instructions;
 } opt = {
 	.length = (size_t)64 << 20,
 	.runs = 5,
@@ -318,10 +319,13 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"Usage: uvm_bench [--size=MIB] [--runs=N] [--lane=NAME] [--gpu=GPU]\n"
+		"       uvm_bench --instructions [--lane=NAME] [--gpu=GPU]\n"
 		"  --size   megabytes to move, an even number (64)\n"
 		"  --runs   samples of each, 5 to %d (5)\n"
 		"  --lane   the machine's name in the CSV lines (local)\n"
-		"  --gpu    name, index, private, coherent or numa\n", MAX_RUNS);
+		"  --gpu    name, index, private, coherent or numa\n"
+		"With --instructions: what calls cost, where the clock counts instructions\n",
+		MAX_RUNS);
 	return 2;
 }
 
@@ -332,6 +336,7 @@ static int parse(int argc, char **argv)
 		{ "runs", required_argument, NULL, 'r' },
 		{ "lane", required_argument, NULL, 'l' },
 		{ "gpu", required_argument, NULL, 'g' },
+		{ "instructions", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	unsigned long size = opt.length >> 20;
@@ -346,6 +351,8 @@ static int parse(int argc, char **argv)
 			opt.lane = optarg;
 		else if (c == 'g')
 			opt.gpu = optarg;
+		else if (c == 'i')
+			opt.instructions = true;
 		else
 			return -1;
 	}
@@ -364,7 +371,7 @@ int main(int argc, char **argv)
 		return usage();
 	/* Lines appear as they are written, also in a guest's log. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	ret = run();
+	ret = opt.instructions ? count_instructions(opt.lane, opt.gpu) : run();
 	dmirror_mover.close();
 	uvm_mover.close();
 	if (ret)

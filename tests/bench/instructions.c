@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the cheapest calls cost, in instructions of the guest.
+ *
+ * Made for a guest of one CPU whose clock advances by 1 ns with every instruction
+ * (QEMU's -icount shift=0,sleep=off). When that CPU is idle, its clock jumps to the
+ * next timer: who waits, has time pass that nobody worked. So each sample has two
+ * figures, CPU time of this thread and time elapsed, from clocks that must both
+ * count a known loop right before anything is measured.
+ *
+ * Interrupts are on whoever they interrupt, hence the median. What a call leaves to
+ * other threads is in neither figure, unless it waits for them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libuvm/uvm.h>
+
+#include "bench.h"
+
+#define UVM_DEVICE	"/dev/uvm"
+#define LONG_ROUNDS	200
+#define SHORT_ROUNDS	10000
+#define TOLERANCE	0.01
+
+enum clock { TASK, ELAPSED, NR_CLOCKS };
+
+static const struct {
+	clockid_t id;
+	const char *unit, *name;
+} clocks[NR_CLOCKS] = {
+	[TASK] = { CLOCK_THREAD_CPUTIME_ID, "instructions", "CPU time" },
+	[ELAPSED] = { CLOCK_MONOTONIC, "ns elapsed", "time" },
+};
+
+static struct uvm_gpu_info gpu;
+static struct uvm_info info = { .size = sizeof(info) };
+static unsigned long loops;
+static int dev_fd, null_fd;
+/* What a sample of nothing takes. */
+static double nothing[NR_CLOCKS];
+
+/*
+ * Work: 0, or -1 with errno.
+ */
+
+static int do_nothing(void)
+{
+	return 0;
+}
+
+/* Each turn is 1000 instructions, with the two that make it a loop. */
+static int do_known_loop(void)
+{
+	for (unsigned long i = loops; i; i--)
+		asm volatile(".rept 998\n\tnop\n\t.endr");
+	return 0;
+}
+
+static int do_getppid(void)
+{
+	return syscall(SYS_getppid) < 0 ? -1 : 0;
+}
+
+/* /dev/null has no commands, so it gets as far as finding that out. */
+static int do_enotty(void)
+{
+	if (!ioctl(null_fd, UVM_INFO, &info))
+		errno = 0;
+	return errno == ENOTTY ? 0 : -1;
+}
+
+static int do_info(void)
+{
+	return ioctl(dev_fd, UVM_INFO, &info);
+}
+
+static int open_close(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int do_open_null(void)
+{
+	return open_close("/dev/null");
+}
+
+static int do_open_dmirror(void)
+{
+	return open_close(DMIRROR_DEVICE);
+}
+
+static int init(int va_space, int mm, bool with_gpu)
+{
+	struct uvm_init init = { .size = sizeof(init) };
+	struct uvm_mm_init mm_init = {
+		.size = sizeof(mm_init),
+		.va_space_fd = va_space,
+	};
+	struct uvm_register_gpu reg = { .size = sizeof(reg) };
+
+	if (ioctl(va_space, UVM_INIT, &init) ||
+	    ioctl(mm, UVM_MM_INIT, &mm_init))
+		return -1;
+	if (!with_gpu)
+		return 0;
+	memcpy(reg.uuid, gpu.uuid, sizeof(reg.uuid));
+	return ioctl(va_space, UVM_REGISTER_GPU, &reg);
+}
+
+static int open_both(bool with_gpu)
+{
+	int va_space = open(UVM_DEVICE, O_RDWR | O_CLOEXEC);
+	int mm = open(UVM_DEVICE, O_RDWR | O_CLOEXEC);
+	int ret = -1;
+
+	if (va_space >= 0 && mm >= 0)
+		ret = init(va_space, mm, with_gpu);
+	if (close(mm) || close(va_space))
+		ret = -1;
+	return ret;
+}
+
+static int do_open_close(void)
+{
+	return open_both(false);
+}
+
+static int do_open_close_gpu(void)
+{
+	return open_both(true);
+}
+
+enum subject {
+	OPEN_CLOSE, OPEN_CLOSE_GPU, OPEN_NULL, OPEN_DMIRROR, INFO, GETPPID,
+	ENOTTY_IOCTL, NR_SUBJECTS
+};
+
+static const struct {
+	const char *name;
+	int (*work)(void);
+	unsigned int rounds;
+} subjects[NR_SUBJECTS] = {
+	[OPEN_CLOSE] = { "open both", do_open_close, LONG_ROUNDS },
+	[OPEN_CLOSE_GPU] = { "with GPU", do_open_close_gpu, LONG_ROUNDS },
+	[OPEN_NULL] = { "/dev/null", do_open_null, LONG_ROUNDS },
+	[OPEN_DMIRROR] = { "test_hmm", do_open_dmirror, LONG_ROUNDS },
+	[INFO] = { "UVM_INFO", do_info, SHORT_ROUNDS },
+	[GETPPID] = { "getppid", do_getppid, SHORT_ROUNDS },
+	[ENOTTY_IOCTL] = { "ENOTTY", do_enotty, SHORT_ROUNDS },
+};
+
+static struct series results[NR_SUBJECTS][NR_CLOCKS];
+
+/* The short ones never wait: for them the two clocks say the same. */
+static const struct {
+	const char *name[NR_CLOCKS];
+	enum subject ours, peer;
+} rows[] = {
+	{ { "open_close_vs_null", "open_close_elapsed_vs_null" },
+	  OPEN_CLOSE, OPEN_NULL },
+	{ { "open_close_vs_test_hmm", "open_close_elapsed_vs_test_hmm" },
+	  OPEN_CLOSE, OPEN_DMIRROR },
+	{ { "open_close_gpu_vs_null", "open_close_gpu_elapsed_vs_null" },
+	  OPEN_CLOSE_GPU, OPEN_NULL },
+	{ { "open_close_gpu_vs_test_hmm", "open_close_gpu_elapsed_vs_test_hmm" },
+	  OPEN_CLOSE_GPU, OPEN_DMIRROR },
+	{ { "cheapest_ioctl_vs_getppid", NULL }, INFO, GETPPID },
+	{ { "cheapest_ioctl_vs_enotty", NULL }, INFO, ENOTTY_IOCTL },
+};
+
+/*
+ * Samples
+ */
+
+static double now(enum clock clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clocks[clock].id, &ts);
+	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+static int take(int (*work)(void), double took[NR_CLOCKS])
+{
+	double task, elapsed;
+	int ret;
+
+	task = now(TASK);
+	elapsed = now(ELAPSED);
+	ret = work();
+	took[ELAPSED] = now(ELAPSED) - elapsed - nothing[ELAPSED];
+	took[TASK] = now(TASK) - task - nothing[TASK];
+	return ret;
+}
+
+/* Sorted; the first tenth again only warms up. */
+static int take_series(struct series out[NR_CLOCKS], int (*work)(void),
+		       unsigned int rounds, const char *name)
+{
+	double took[NR_CLOCKS];
+
+	for (unsigned int i = 0; i < rounds + rounds / 10; i++) {
+		if (take(work, took)) {
+			fprintf(stderr, "uvm_bench: %s: %s\n", name,
+				strerror(errno));
+			return -1;
+		}
+		if (i < rounds / 10)
+			continue;
+		for (int clock = 0; clock < NR_CLOCKS; clock++)
+			if (series_add(&out[clock], took[clock]))
+				return -1;
+	}
+	for (int clock = 0; clock < NR_CLOCKS; clock++)
+		series_sort(&out[clock]);
+	return 0;
+}
+
+static int take_median(double median[NR_CLOCKS], int (*work)(void),
+		       unsigned int rounds)
+{
+	struct series s[NR_CLOCKS] = { 0 };
+	int ret;
+
+	ret = take_series(s, work, rounds, "calibration");
+	for (int clock = 0; clock < NR_CLOCKS; clock++) {
+		if (!ret)
+			median[clock] = series_median(&s[clock]);
+		free(s[clock].value);
+	}
+	return ret;
+}
+
+/* 10, 100 and 1000 thousand: so the clocks' own cost is right, and their pace. */
+static int calibrate(void)
+{
+	double empty[NR_CLOCKS], took[NR_CLOCKS];
+
+	if (take_median(empty, do_nothing, SHORT_ROUNDS))
+		return -1;
+	memcpy(nothing, empty, sizeof(nothing));
+
+	for (loops = 10; loops <= 1000; loops *= 10) {
+		if (take_median(took, do_known_loop, 20))
+			return -1;
+		for (int clock = 0; clock < NR_CLOCKS; clock++) {
+			double want = loops * 1000.0;
+
+			if (fabs(took[clock] - want) <= want * TOLERANCE)
+				continue;
+			fprintf(stderr,
+				"uvm_bench: %.0f instructions took %.0f ns of %s: this clock doesn't count them (qemu -icount shift=0,sleep=off -smp 1 does)\n",
+				want, took[clock], clocks[clock].name);
+			return -1;
+		}
+		printf("calibration: %lu instructions counted as %.0f, elapsed %.0f\n",
+		       loops * 1000, took[TASK], took[ELAPSED]);
+	}
+	printf("taken off each sample: %.0f, elapsed %.0f\n", nothing[TASK],
+	       nothing[ELAPSED]);
+	return 0;
+}
+
+/*
+ * Results
+ */
+
+static void print_results(bool csv, const char *lane)
+{
+	for (int clock = 0; clock < NR_CLOCKS; clock++) {
+		if (!csv)
+			print_head(clocks[clock].unit);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			if (!rows[i].name[clock])
+				continue;
+			print_row(csv, lane, clocks[clock].unit,
+				  rows[i].name[clock],
+				  subjects[rows[i].peer].name,
+				  &results[rows[i].ours][clock],
+				  &results[rows[i].peer][clock]);
+		}
+	}
+}
+
+/*
+ * The GPU's name is asked for through a context that is closed again: a second VA
+ * space of the mm would make the first look cheaper.
+ */
+static int find_gpu(const char *which)
+{
+	struct uvm_ctx *ctx;
+	int ret;
+
+	ret = uvm_open(&ctx);
+	if (!ret) {
+		ret = uvm_find_gpu(ctx, which, &gpu);
+		uvm_close(ctx);
+	}
+	if (ret)
+		fprintf(stderr, "uvm_bench: no GPU: %s\n", strerror(-ret));
+	return ret;
+}
+
+int count_instructions(const char *lane, const char *which)
+{
+	if (calibrate() || find_gpu(which))
+		return -1;
+	dev_fd = open(UVM_DEVICE, O_RDWR | O_CLOEXEC);
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < NR_SUBJECTS; i++) {
+		if (i == OPEN_DMIRROR && access(DMIRROR_DEVICE, R_OK | W_OK))
+			continue;
+		if (take_series(results[i], subjects[i].work,
+				subjects[i].rounds, subjects[i].name))
+			return -1;
+	}
+	print_results(false, lane);
+	printf("\n");
+	print_results(true, lane);
+	return 0;
+}
