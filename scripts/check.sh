@@ -5,7 +5,7 @@
 #	SUITE	suites, default all of them (kunit is one)
 #	FILTER	parts of tests' names, for suites that are programs: only those run
 #	ITER	multiplies the suites' work and time, default 1
-#	UVM_ROUNDS	rounds of random schedules (tests/selftests/README.md)
+#	UVM_ROUNDS	rounds of random schedules; 5000 in `make check-all`
 #	RESUME	`make check-all`: keep what passed already, skip it next time
 #
 # Each suite has a guest of its own, so a dead kernel costs one suite and every
@@ -16,6 +16,7 @@ set -euo pipefail
 lanes=${KERNEL:-$LANES}
 iter=${ITER:-1}
 resume=${RESUME:-}
+rounds=${UVM_ROUNDS:-${resume:+5000}}
 state=$BUILD/check${resume:+-all}
 tests=$TOP/tests/selftests
 
@@ -133,7 +134,7 @@ run_unit() {
 run_suite() {
 	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
 	log=$state/$lane/${name//\//-}
-	key="$inputs $dir $iter $params ${FILTER:-} ${UVM_ROUNDS:-}"
+	key="$inputs $dir $iter $params ${FILTER:-} $rounds"
 	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
 		say "$lane: $name passed before"
 	else
@@ -144,7 +145,7 @@ run_suite() {
 			args="page_poison=1 UVM_TIME_SCALE=4"
 		fi
 		[ -z "${FILTER:-}" ] || args+=" FILTER=\"$FILTER\""
-		[ -z "${UVM_ROUNDS:-}" ] || args+=" UVM_ROUNDS=$UVM_ROUNDS"
+		[ -z "$rounds" ] || args+=" UVM_ROUNDS=$rounds"
 		budget=$((budget * iter))
 		# parts of check-all stay below 20 minutes
 		[ $budget -le 1100 ] || budget=1100

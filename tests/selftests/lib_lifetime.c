@@ -294,6 +294,12 @@ void delays_off(void)
 	write_text(DELAY "probability", "0");
 }
 
+void delays_need(void)
+{
+	if (!delays_on())
+		SKIP("the kernel can't widen races");
+}
+
 /* ---- commands ---- */
 
 int processors_count(int fd)

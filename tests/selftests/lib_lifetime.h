@@ -89,6 +89,8 @@ void trace_read(pid_t pid, struct trace *trace);
 /* false if the kernel can't delay */
 bool delays_on(void);
 void delays_off(void);
+/* delays_on(), or SKIPs */
+void delays_need(void);
 
 /* ---- what lib_uvm.h lacks ---- */
 
