@@ -147,8 +147,8 @@ run_suite() {
 		[ -z "${FILTER:-}" ] || args+=" FILTER=\"$FILTER\""
 		[ -z "$rounds" ] || args+=" UVM_ROUNDS=$rounds"
 		budget=$((budget * iter))
-		# parts of check-all stay below 20 minutes
-		[ $budget -le 1100 ] || budget=1100
+		# a part of check-all that takes longer than this hangs
+		[ $budget -le 2400 ] || budget=2400
 		say "$lane: $name ($params)"
 		start=$SECONDS
 		"$TOP/scripts/guest.sh" -q -t $((budget + 90)) -a \

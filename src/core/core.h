@@ -132,7 +132,7 @@ void uvm_devmem_close(struct uvm_devmem *mem);
  * @fault_work: empties the fault buffer
  * @faults: its room
  * @next_engine: spreads copies over the engines
- * @leaked: pages given up since an engine could not be reset
+ * @leaked: pages of its memory given up since an engine could not be reset
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -180,10 +180,12 @@ static inline bool uvm_page_is_ours(const struct page *page)
 
 struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index);
 
-/* Serves faults, and may wait for user space there. */
-extern struct workqueue_struct *uvm_wq;
-/* Releases mms; waits for works of uvm_wq. */
+/* Empties fault buffers. Waits for engines only. */
+extern struct workqueue_struct *uvm_gpu_wq;
+/* Releases mms. Waits for engines, and for works of uvm_gpu_wq. */
 extern struct workqueue_struct *uvm_release_wq;
+/* Brings pages home. User space may have it wait for an mmap_lock. */
+extern struct workqueue_struct *uvm_evacuate_wq;
 
 /* ---- VA spaces (va_space.c, mm.c) ---- */
 
@@ -231,6 +233,7 @@ struct uvm_mm {
  * @mm: the process's; mmgrab()bed for the life of the VA space. NULL if it has none.
  * @umm: what it shares with other VA spaces of @mm
  * @mm_link: in &uvm_mm.spaces
+ * @fault_wq: serves the faults of its GPUs; made with the first of them
  * @teardown: serializes whoever takes GPU spaces down
  * @lock: protects @gpu_spaces and @channels, and orders registrations against
  *	the step to UVM_MM_RELEASING
@@ -259,6 +262,7 @@ struct uvm_va_space {
 	struct mm_struct *mm;
 	struct uvm_mm *umm;
 	struct list_head mm_link;
+	struct workqueue_struct *fault_wq;
 	struct mutex teardown;
 	struct rw_semaphore lock;
 	struct xarray gpu_spaces;
@@ -408,8 +412,8 @@ int uvm_query_processors_ioctl(struct uvm_ucmd *ucmd);
 
 /* ---- pages leave a GPU (evacuate.c) ---- */
 
-int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id, u64 *moved,
-			  u64 *left);
+int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
+			  unsigned long *pfns, u64 *moved, u64 *left);
 void uvm_evacuate_gpu(struct uvm_gpu *gpu);
 
 /* ---- what people see (debugfs.c) ---- */
@@ -521,6 +525,7 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
 			 unsigned long npages, unsigned long *pfns, bool write);
 extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;
+void uvm_mirror_sync(void);
 
 /* ---- copies (copy.c) ---- */
 
@@ -555,7 +560,9 @@ int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd);
 #define UVM_ANY_GPU	(~0U)
 long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, u32 from);
-long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id);
+long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id, unsigned long *pfns);
+long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
+			   unsigned long addr, unsigned long nr, u32 gpu_id);
 int uvm_copy_entry(void __user *dst, size_t usize, const void *src, size_t ksize);
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
 

@@ -12,13 +12,9 @@
 #include <linux/pid_namespace.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 
 static struct dentry *uvm_debugfs_dir;
-
-static unsigned int uvm_va_space_retainers(struct uvm_va_space *vs)
-{
-	return READ_ONCE(vs->retainers);
-}
 
 /* What a GPU is, to be shown when its VA space isn't locked any more. */
 struct uvm_shown_gpu {
@@ -45,12 +41,19 @@ static unsigned int uvm_shown_gpus(struct uvm_va_space *vs,
 /* Looks through the whole address space, as smaps does. */
 static void uvm_show_resident(struct seq_file *m, struct uvm_va_space *vs, u32 id)
 {
+	unsigned long *pfns;
 	long pages;
 
-	if (uvm_mm_retain(vs))
+	pfns = kvmalloc_array(UVM_BLOCK_PAGES, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
 		return;
-	pages = uvm_resident_pages(vs, id);
+	if (uvm_mm_retain(vs)) {
+		kvfree(pfns);
+		return;
+	}
+	pages = uvm_resident_pages(vs, id, pfns);
 	uvm_mm_release(vs);
+	kvfree(pfns);
 	if (pages >= 0)
 		seq_printf(m, "uvm-resident-%u:\t%lu B\n", id,
 			   (unsigned long)pages << PAGE_SHIFT);
@@ -64,7 +67,7 @@ static void uvm_show_va_space(struct seq_file *m, struct uvm_va_space *vs,
 
 	seq_printf(m, "uvm-state:\t%s\n", uvm_mm_state_name(vs));
 	seq_printf(m, "uvm-pid:\t%d\n", pid_nr_ns(vs->pid, ns));
-	seq_printf(m, "uvm-retainers:\t%u\n", uvm_va_space_retainers(vs));
+	seq_printf(m, "uvm-retainers:\t%u\n", READ_ONCE(vs->retainers));
 	seq_printf(m, "uvm-channels:\t%u\n", READ_ONCE(vs->nr_channels));
 	nr = uvm_shown_gpus(vs, shown);
 	for (i = 0; i < nr; i++) {
@@ -102,7 +105,7 @@ static int uvm_va_spaces_show(struct seq_file *m, void *unused)
 	seq_puts(m, "pid state retainers channels gpus\n");
 	while ((vs = uvm_va_space_next(&id))) {
 		seq_printf(m, "%d %s %u %u %u\n", pid_nr(vs->pid),
-			   uvm_mm_state_name(vs), uvm_va_space_retainers(vs),
+			   uvm_mm_state_name(vs), READ_ONCE(vs->retainers),
 			   READ_ONCE(vs->nr_channels),
 			   uvm_va_space_nr_gpus(vs));
 		uvm_va_space_put(vs);

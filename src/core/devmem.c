@@ -7,7 +7,7 @@
  * contiguous device addresses make one copy segment and one GPU page.
  *
  * The lock is irq-safe: core mm frees device pages from any context. Nothing is
- * allocated under it, and nothing else is taken under it.
+ * allocated under it, and nothing is taken under it but the lock of a wait queue.
  *
  * Invariants: a chunk is on @free iff no page of it is used, on @partial iff some
  * but not all are; @used is the sum of all chunks'; the owner's module is pinned

@@ -11,13 +11,15 @@
  * For a process that unregisters a GPU that is its own mm. A GPU that goes away may
  * have pages anywhere: in children by fork, in processes that closed their files long
  * ago. So all mms are looked at: those of all tasks, and those that only our mm files
- * keep. What is in an mm without either is on its way out with it. Once the GPU's
- * memory is closed no page goes there any more, and an mm that was emptied stays so; a
- * task that forks is seen, or its child is. So rounds of that end.
+ * keep. An mm without either is on its way out, or held by a driver on behalf of a
+ * process that was there just now: its pages are waited for. Once the GPU's memory is
+ * closed no page goes there any more, and an mm that was emptied stays so; a task that
+ * forks is seen, or its child is. So rounds of that end.
  *
  * User space can hold its mmap_lock for as long as it likes, with a page fault that a
  * file system of its own serves. So each mm of a round is a work of its own, and one
- * that hangs delays its own pages only. It knows the GPU by id, and may outlast it.
+ * that hangs delays its own pages only: the next round passes it over. It knows the GPU
+ * by id.
  */
 #include "core.h"
 
@@ -30,25 +32,46 @@
 /* Rounds over an address space, for pages that somebody had locked just then. */
 #define UVM_EVACUATE_TRIES	4
 
-/* Rounds over all of them that bring nothing home, before it is only waited. */
-#define UVM_EVACUATE_IDLE	16
+/* Rounds over all of them that bring nothing home, before somebody is told. */
+#define UVM_EVACUATE_IDLE	16U
+
+/* Tenths of a second from one round to the next, when nothing helps. */
+#define UVM_EVACUATE_SLOWEST	50U
 
 static bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
 {
 	return vma->anon_vma && !(vma->vm_flags & (VM_SPECIAL | VM_HUGETLB));
 }
 
+/*
+ * Is it worth while to begin a move? Its notifier takes the block's mappings from all
+ * GPUs. A look needs a VA space, and memory that may be read.
+ */
+static bool uvm_evacuate_wants(struct uvm_va_space *vs, struct vm_area_struct *vma,
+			       unsigned long addr, unsigned long end, u32 gpu_id,
+			       unsigned long *pfns)
+{
+	return !vs || !(vma->vm_flags & VM_READ) ||
+	       uvm_resident_in_block(vs, pfns, addr, (end - addr) >> PAGE_SHIFT,
+				     gpu_id);
+}
+
 /* Blocks of a VMA until its end, or until others should have the lock. */
-static unsigned long uvm_evacuate_vma(struct vm_area_struct *vma,
-				      unsigned long addr, u32 gpu_id, u64 *moved)
+static unsigned long uvm_evacuate_vma(struct uvm_va_space *vs,
+				      struct vm_area_struct *vma,
+				      unsigned long addr, u32 gpu_id,
+				      unsigned long *pfns, u64 *moved)
 {
 	unsigned long next;
-	long nr;
+	long nr = 0;
 
 	addr = max(addr, vma->vm_start);
 	while (addr < vma->vm_end) {
 		next = min(vma->vm_end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
-		nr = uvm_migrate_home(vma, addr, next, gpu_id);
+		if (uvm_evacuate_wants(vs, vma, addr, next, gpu_id, pfns))
+			nr = uvm_migrate_home(vma, addr, next, gpu_id);
+		else
+			nr = 0;
 		if (nr > 0)
 			*moved += nr;
 		addr = next;
@@ -59,8 +82,12 @@ static unsigned long uvm_evacuate_vma(struct vm_area_struct *vma,
 	return addr;
 }
 
-/* Once through an mm that the caller keeps. Returns 0, or -EINTR if it was killed. */
-static int uvm_evacuate_mm(struct mm_struct *mm, u32 gpu_id, u64 *moved)
+/*
+ * Once through an mm that the caller keeps; @vs, if it isn't NULL, is a VA space of it,
+ * and @pfns room for a block. Returns 0, or -EINTR if it was killed.
+ */
+static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm, u32 gpu_id,
+			   unsigned long *pfns, u64 *moved)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
@@ -70,7 +97,8 @@ static int uvm_evacuate_mm(struct mm_struct *mm, u32 gpu_id, u64 *moved)
 			return -EINTR;
 		vma = find_vma(mm, addr);
 		if (vma && uvm_vma_may_have_pages(vma))
-			addr = uvm_evacuate_vma(vma, addr, gpu_id, moved);
+			addr = uvm_evacuate_vma(vs, vma, addr, gpu_id, pfns,
+						moved);
 		else if (vma)
 			addr = vma->vm_end;
 		mmap_read_unlock(mm);
@@ -85,23 +113,24 @@ static int uvm_evacuate_mm(struct mm_struct *mm, u32 gpu_id, u64 *moved)
  * uvm_evacuate_va_space() - bring home what the current process has on a GPU
  * @vs: a VA space of the current mm
  * @gpu_id: the GPU, which may be gone by now
+ * @pfns: room for a block
  * @moved: pages that came home are added
  * @left: receives the pages that are there still
  *
  * Return: 0 or -EINTR; then @left is not known, and not written.
  */
-int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id, u64 *moved,
-			  u64 *left)
+int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
+			  unsigned long *pfns, u64 *moved, u64 *left)
 {
 	int tries, ret;
 	long nr;
 
 	uvm_delay(UVM_DELAY_EVACUATE);
 	for (tries = 0; tries < UVM_EVACUATE_TRIES; tries++) {
-		ret = uvm_evacuate_mm(vs->mm, gpu_id, moved);
+		ret = uvm_evacuate_mm(vs, vs->mm, gpu_id, pfns, moved);
 		if (ret)
 			return ret;
-		nr = uvm_resident_pages(vs, gpu_id);
+		nr = uvm_resident_pages(vs, gpu_id, pfns);
 		if (nr < 0)
 			return nr;
 		*left = nr;
@@ -111,12 +140,15 @@ int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id, u64 *moved,
 	return 0;
 }
 
+static unsigned long uvm_mms_index(const struct mm_struct *mm)
+{
+	return (unsigned long)mm / L1_CACHE_BYTES;
+}
+
 /* Remembers an mm, once. What can't be remembered now is seen in the next round. */
 static void uvm_mms_add(struct xarray *mms, struct mm_struct *mm)
 {
-	unsigned long index = (unsigned long)mm / L1_CACHE_BYTES;
-
-	if (!xa_insert(mms, index, mm, GFP_NOWAIT | __GFP_NOWARN))
+	if (!xa_insert(mms, uvm_mms_index(mm), mm, GFP_NOWAIT | __GFP_NOWARN))
 		mmgrab(mm);
 }
 
@@ -149,34 +181,37 @@ static void uvm_mms_collect(struct xarray *mms)
 }
 
 /**
- * struct uvm_evacuation - a round over all mms
+ * struct uvm_evacuation - all mms are looked through for pages of a GPU
  * @ref: the one who waits for it, and its works
- * @running: works that are not done
+ * @gpu_id: whose pages are wanted
+ * @busy: mms that a work is in, by uvm_mms_index()
  * @moved: pages brought home
  */
 struct uvm_evacuation {
 	struct kref ref;
-	atomic_t running;
+	u32 gpu_id;
+	struct xarray busy;
 	atomic64_t moved;
 };
 
 /**
  * struct uvm_evacuation_work - an mm of a round
  * @work: goes through it
- * @evac: the round
+ * @evac: the evacuation
  * @mm: mmgrab()bed
- * @gpu_id: whose pages are wanted
  */
 struct uvm_evacuation_work {
 	struct work_struct work;
 	struct uvm_evacuation *evac;
 	struct mm_struct *mm;
-	u32 gpu_id;
 };
 
 static void uvm_evacuation_free(struct kref *ref)
 {
-	kfree(container_of(ref, struct uvm_evacuation, ref));
+	struct uvm_evacuation *evac = container_of(ref, struct uvm_evacuation, ref);
+
+	xa_destroy(&evac->busy);
+	kfree(evac);
 }
 
 static void uvm_evacuation_work(struct work_struct *work)
@@ -187,94 +222,99 @@ static void uvm_evacuation_work(struct work_struct *work)
 	u64 moved = 0;
 
 	if (mmget_not_zero(w->mm)) {
-		uvm_evacuate_mm(w->mm, w->gpu_id, &moved);
+		uvm_evacuate_mm(NULL, w->mm, evac->gpu_id, NULL, &moved);
 		mmput_async(w->mm);
 	}
+	atomic64_add(moved, &evac->moved);
+	xa_erase(&evac->busy, uvm_mms_index(w->mm));
+	wake_up_all(&uvm_devmem_idle);
 	mmdrop(w->mm);
 	kfree(w);
-	atomic64_add(moved, &evac->moved);
-	if (atomic_dec_and_test(&evac->running))
-		wake_up_all(&uvm_devmem_idle);
 	kref_put(&evac->ref, uvm_evacuation_free);
 	module_put(THIS_MODULE);
 }
 
-/* Takes over the reference to @mm. One that gets no work is for the next round. */
-static void uvm_evacuation_add(struct uvm_evacuation *evac, struct mm_struct *mm,
-			       u32 gpu_id)
+/* Takes over the reference to @mm. One that gets no work now is for the next round. */
+static void uvm_evacuation_add(struct uvm_evacuation *evac, struct mm_struct *mm)
 {
 	struct uvm_evacuation_work *w = kmalloc(sizeof(*w), GFP_KERNEL);
 
-	if (!w) {
+	if (!w || xa_insert(&evac->busy, uvm_mms_index(mm), mm, GFP_KERNEL)) {
+		kfree(w);
 		mmdrop(mm);
 		return;
 	}
 	INIT_WORK(&w->work, uvm_evacuation_work);
 	w->evac = evac;
 	w->mm = mm;
-	w->gpu_id = gpu_id;
 	kref_get(&evac->ref);
-	atomic_inc(&evac->running);
 	/* A backend calls us, so we are loaded. */
 	__module_get(THIS_MODULE);
-	queue_work(uvm_wq, &w->work);
+	queue_work(uvm_evacuate_wq, &w->work);
 }
 
-static struct uvm_evacuation *uvm_evacuation_start(u32 gpu_id)
+static bool uvm_evacuated(struct uvm_gpu *gpu)
 {
-	struct uvm_evacuation *evac = kzalloc(sizeof(*evac), GFP_KERNEL);
+	return uvm_devmem_used_pages(&gpu->mem) <= atomic_long_read(&gpu->leaked);
+}
+
+/*
+ * Every mm that no work is in gets one; then a while for them to end. Returns false if
+ * none brought a page home.
+ */
+static bool uvm_evacuation_round(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+{
+	u64 before = atomic64_read(&evac->moved);
 	struct mm_struct *mm;
 	unsigned long index;
 	struct xarray mms;
 
-	if (!evac)
-		return NULL;
-	kref_init(&evac->ref);
 	xa_init(&mms);
 	uvm_mms_collect(&mms);
 	xa_for_each(&mms, index, mm)
-		uvm_evacuation_add(evac, mm, gpu_id);
+		uvm_evacuation_add(evac, mm);
 	xa_destroy(&mms);
-	return evac;
+	wait_event_timeout(uvm_devmem_idle, uvm_evacuated(gpu) ||
+			   xa_empty(&evac->busy), HZ);
+	return atomic64_read(&evac->moved) != before;
 }
 
-/* Returns the number of pages brought home. */
-static u64 uvm_evacuation_round(struct uvm_gpu *gpu)
+static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
 {
-	struct uvm_evacuation *evac = uvm_evacuation_start(gpu->id);
-	u64 moved;
+	struct uvm_evacuation *evac;
 
-	if (!evac)
-		return 0;
-	wait_event(uvm_devmem_idle, !uvm_devmem_used_pages(&gpu->mem) ||
-		   !atomic_read(&evac->running));
-	moved = atomic64_read(&evac->moved);
-	kref_put(&evac->ref, uvm_evacuation_free);
-	return moved;
+	evac = kzalloc(sizeof(*evac), GFP_KERNEL | __GFP_NOFAIL);
+	kref_init(&evac->ref);
+	evac->gpu_id = gpu_id;
+	xa_init(&evac->busy);
+	return evac;
 }
 
 /**
  * uvm_evacuate_gpu() - bring home all pages of a GPU
  * @gpu: dead; nobody has a reference any more but its pages
  *
- * Between two rounds it waits a moment for the last page to leave by itself. When
- * rounds don't help any more it waits for just that: somebody holds the page, and it
- * comes home when it is touched, or goes with its process.
+ * Until none is there but those that were lost with an engine that could not be reset.
+ * After rounds that brought nothing it waits longer and longer, up to a few seconds,
+ * for the last page to leave by itself, and looks again: somebody holds it, and will
+ * let go, or sleeps in a page fault under its mmap_lock.
  */
 void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 {
-	struct uvm_devmem *mem = &gpu->mem;
+	struct uvm_evacuation *evac;
 	unsigned int idle = 0;
 
-	uvm_devmem_close(mem);
-	while (idle < UVM_EVACUATE_IDLE && uvm_devmem_used_pages(mem)) {
-		idle = uvm_evacuation_round(gpu) ? 0 : idle + 1;
-		if (idle)
-			wait_event_timeout(uvm_devmem_idle,
-					   !uvm_devmem_used_pages(mem), HZ / 10);
+	uvm_devmem_close(&gpu->mem);
+	if (uvm_evacuated(gpu))
+		return;
+	evac = uvm_evacuation_alloc(gpu->id);
+	while (!uvm_evacuated(gpu)) {
+		idle = uvm_evacuation_round(evac, gpu) ? 0 : idle + 1;
+		if (idle == UVM_EVACUATE_IDLE)
+			pr_warn("%s is going away, but %lu of its pages are held: waiting for those who hold them\n",
+				gpu->name, uvm_devmem_used_pages(&gpu->mem));
+		wait_event_timeout(uvm_devmem_idle, uvm_evacuated(gpu),
+				   min(idle, UVM_EVACUATE_SLOWEST) * HZ / 10);
 	}
-	if (uvm_devmem_used_pages(mem))
-		pr_warn("%s is going away, but %lu of its pages can't be moved: waiting for those who hold them\n",
-			gpu->name, uvm_devmem_used_pages(mem));
-	wait_event(uvm_devmem_idle, !uvm_devmem_used_pages(mem));
+	kref_put(&evac->ref, uvm_evacuation_free);
 }

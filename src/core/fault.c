@@ -10,7 +10,8 @@
  *
  * To serve a fault may take as long as user space likes: the page may come from a
  * file system in user space. So the GPU's worker never waits for an address space,
- * and address spaces don't wait for each other. Nor does the teardown of a GPU space:
+ * and address spaces don't wait for each other: each has a workqueue of its own, so
+ * that works which hang take nobody else's room. Nor does the teardown of a GPU space:
  * its work leaves it (uvm_gpu_space_leave()) for the time of such a wait, and when it
  * can't enter again it drops what it has.
  *
@@ -30,7 +31,7 @@
 
 /**
  * struct uvm_fault_queue - a share of faults and the room to serve it
- * @gs: the GPU space; @work holds a reference while @busy, and enters
+ * @gs: the GPU space; @work holds a reference while @busy, and enters when it starts
  * @work: serves @faults
  * @busy: set by the GPU's worker, which then fills in the rest; cleared by @work
  * @nr: number of @faults
@@ -249,7 +250,7 @@ static void uvm_fault_queue_work(struct work_struct *work)
 		container_of(work, struct uvm_fault_queue, work);
 	struct uvm_gpu_space *gs = queue->gs;
 
-	if (uvm_fault_queue_serve(queue)) {
+	if (uvm_gpu_space_enter(gs) && uvm_fault_queue_serve(queue)) {
 		/* Full barrier: see DOC: GPU faults. */
 		smp_store_mb(queue->busy, false);
 		gs->gpu->desc.ops->fault_replay(gs->gpu);
@@ -292,7 +293,9 @@ static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 	queue->busy = true;
 	queue->nr = nr;
 	memcpy(queue->faults, faults, nr * sizeof(*faults));
-	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_wq, &queue->work);
+	queue_work_node(uvm_gpu_nearest_node(gpu), gs->vs->fault_wq, &queue->work);
+	/* Who knows when it starts. */
+	uvm_gpu_space_leave(gs);
 }
 
 /* The GPU's worker. Bounded, so that uvm_fault_flush() is: the rest is for later. */

@@ -147,7 +147,6 @@ static void uvm_gpu_del_pages(struct uvm_gpu *gpu)
 {
 	memunmap_pages(&gpu->pgmap);
 	uvm_devmem_fini(&gpu->mem);
-	uvm_gpu_del_private(gpu);
 }
 
 static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
@@ -294,8 +293,10 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	return gpu;
 
 err_pages:
-	if (!uvm_gpu_is_numa(gpu))
+	if (!uvm_gpu_is_numa(gpu)) {
 		uvm_gpu_del_pages(gpu);
+		uvm_gpu_del_private(gpu);
+	}
 err_faults:
 	kvfree(gpu->faults);
 err_free:
@@ -328,13 +329,22 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	kref_put(&gpu->ref, uvm_gpu_last_put);
 	wait_for_completion(&gpu->gone);
 	cancel_work_sync(&gpu->fault_work);
-	if (!uvm_gpu_is_numa(gpu)) {
+	if (!uvm_gpu_is_numa(gpu))
 		uvm_evacuate_gpu(gpu);
-		uvm_gpu_del_pages(gpu);
-	}
-	uvm_gpus_del(gpu);
+	/* Whoever looks at one of its pages without holding it has looked. */
+	uvm_mirror_sync();
 	xa_destroy(&gpu->spaces);
 	kvfree(gpu->faults);
+	if (atomic_long_read(&gpu->leaked)) {
+		pr_err("%s: %ld pages are lost, since an engine could not be reset: what describes its memory stays\n",
+		       gpu->name, atomic_long_read(&gpu->leaked));
+		uvm_gpus_del(gpu);
+		return;
+	}
+	if (!uvm_gpu_is_numa(gpu))
+		uvm_gpu_del_pages(gpu);
+	uvm_gpus_del(gpu);
+	uvm_gpu_del_private(gpu);
 	kfree(gpu);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_unregister);
@@ -360,7 +370,7 @@ EXPORT_SYMBOL_GPL(uvm_gpu_priv);
  */
 void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
 {
-	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_wq, &gpu->fault_work);
+	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_gpu_wq, &gpu->fault_work);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_fault_pending);
 

@@ -128,14 +128,33 @@ static struct uvm_gpu_space *uvm_gpu_space_alloc(struct uvm_va_space *vs,
 	return gs;
 }
 
+/* The first GPU makes the workqueue. */
+static int uvm_gpu_space_need_wq(struct uvm_va_space *vs)
+{
+	struct workqueue_struct *wq;
+
+	if (READ_ONCE(vs->fault_wq))
+		return 0;
+	wq = alloc_workqueue("uvm_fault", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!wq)
+		return -ENOMEM;
+	if (cmpxchg(&vs->fault_wq, NULL, wq))
+		destroy_workqueue(wq);
+	return 0;
+}
+
 /* Takes over the reference to @gpu on success. */
 static struct uvm_gpu_space *uvm_gpu_space_create(struct uvm_va_space *vs,
 						  struct uvm_gpu *gpu)
 {
 	const struct uvm_gpu_ops *ops = gpu->desc.ops;
-	struct uvm_gpu_space *gs = uvm_gpu_space_alloc(vs, gpu);
+	struct uvm_gpu_space *gs;
 	int ret;
 
+	ret = uvm_gpu_space_need_wq(vs);
+	if (ret)
+		return ERR_PTR(ret);
+	gs = uvm_gpu_space_alloc(vs, gpu);
 	if (!gs)
 		return ERR_PTR(-ENOMEM);
 	gs->as = ops->as_create(gpu, uvm_next_id());
@@ -412,18 +431,25 @@ int uvm_unregister_gpu_ioctl(struct uvm_ucmd *ucmd)
 {
 	struct uvm_unregister_gpu *cmd = ucmd->cmd;
 	struct uvm_va_space *vs = ucmd->vs;
+	unsigned long *pfns;
 	u32 gpu_id;
 	int ret;
 
+	/* What could fail does so before anything is done. */
+	pfns = kvmalloc_array(UVM_BLOCK_PAGES, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
+		return -ENOMEM;
 	ret = uvm_unregister_gpu(vs, cmd->uuid, &gpu_id);
 	if (ret)
-		return ret;
+		goto out;
 	cmd->out_moved = 0;
 	cmd->out_left = 0;
-	if (!vs->mm || gpu_id == UVM_ANY_GPU)
-		return 0;
-	return uvm_evacuate_va_space(vs, gpu_id, &cmd->out_moved,
-				     &cmd->out_left);
+	if (vs->mm && gpu_id != UVM_ANY_GPU)
+		ret = uvm_evacuate_va_space(vs, gpu_id, pfns, &cmd->out_moved,
+					    &cmd->out_left);
+out:
+	kvfree(pfns);
+	return ret;
 }
 
 /**

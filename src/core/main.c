@@ -16,8 +16,9 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-struct workqueue_struct *uvm_wq;
+struct workqueue_struct *uvm_gpu_wq;
 struct workqueue_struct *uvm_release_wq;
+struct workqueue_struct *uvm_evacuate_wq;
 
 int uvm_check_range(u64 base, u64 length)
 {
@@ -175,8 +176,8 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 
 /*
  * Takes what the command wants of the file. UVM_WANT_LIVE and UVM_WANT_MM also retain
- * the mm, so that it can't go before uvm_ucmd_put(). Its release waits for that, so a
- * command that copies from or to user memory, which may take forever, wants
+ * the mm, so that it can't go before uvm_ucmd_put(). Until then the process's memory
+ * stays, so a command that copies from or to user memory, which may take forever, wants
  * UVM_WANT_VA_SPACE, and retains the mm where it needs it.
  */
 static int uvm_ucmd_get(struct uvm_ucmd *ucmd, enum uvm_want want)
@@ -320,16 +321,33 @@ static struct miscdevice uvm_misc = {
 	.mode = 0666,
 };
 
+static int __init uvm_make_workqueues(void)
+{
+	uvm_gpu_wq = alloc_workqueue("uvm_gpu", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	uvm_release_wq = alloc_workqueue("uvm_release", WQ_UNBOUND, 0);
+	uvm_evacuate_wq = alloc_workqueue("uvm_evacuate", WQ_UNBOUND, 0);
+	return uvm_gpu_wq && uvm_release_wq && uvm_evacuate_wq ? 0 : -ENOMEM;
+}
+
+static void uvm_destroy_workqueues(void)
+{
+	struct workqueue_struct *wqs[] = {
+		uvm_evacuate_wq, uvm_release_wq, uvm_gpu_wq,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(wqs); i++)
+		if (wqs[i])
+			destroy_workqueue(wqs[i]);
+}
+
 static int __init uvm_module_init(void)
 {
-	int ret = -ENOMEM;
+	int ret;
 
-	uvm_wq = alloc_workqueue("uvm", WQ_UNBOUND | WQ_HIGHPRI, 0);
-	if (!uvm_wq)
-		return -ENOMEM;
-	uvm_release_wq = alloc_workqueue("uvm_release", WQ_UNBOUND, 0);
-	if (!uvm_release_wq)
-		goto err_wq;
+	ret = uvm_make_workqueues();
+	if (ret)
+		goto err_workqueues;
 	uvm_debugfs_init();
 	ret = misc_register(&uvm_misc);
 	if (ret)
@@ -338,9 +356,8 @@ static int __init uvm_module_init(void)
 
 err_debugfs:
 	uvm_debugfs_exit();
-	destroy_workqueue(uvm_release_wq);
-err_wq:
-	destroy_workqueue(uvm_wq);
+err_workqueues:
+	uvm_destroy_workqueues();
 	return ret;
 }
 
@@ -348,8 +365,7 @@ static void __exit uvm_module_exit(void)
 {
 	misc_deregister(&uvm_misc);
 	uvm_debugfs_exit();
-	destroy_workqueue(uvm_release_wq);
-	destroy_workqueue(uvm_wq);
+	uvm_destroy_workqueues();
 	/* The last of &mmu_notifier_ops.free_notifier has returned. */
 	mmu_notifier_synchronize();
 }

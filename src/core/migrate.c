@@ -359,7 +359,7 @@ static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
  * If the engine may still write to them they are lost: never unlocked, never
  * freed, their DMA mappings never given back.
  */
-static void uvm_move_fail(struct uvm_move *mv)
+static void uvm_move_fail(struct uvm_move *mv, bool to_gpu)
 {
 	bool leak = mv->error == -ETIMEDOUT;
 	unsigned long i;
@@ -371,7 +371,8 @@ static void uvm_move_fail(struct uvm_move *mv)
 		if (leak) {
 			mv->dst[i] = 0;
 			mv->dma[i] = DMA_MAPPING_ERROR;
-			atomic_long_inc(&mv->gpu->leaked);
+			if (to_gpu)
+				atomic_long_inc(&mv->gpu->leaked);
 		} else {
 			uvm_move_drop_dst(mv, i);
 		}
@@ -400,7 +401,7 @@ static void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 	if (mv->gpu && !mv->error)
 		mv->error = uvm_copy_finish(&mv->copy);
 	if (mv->error)
-		uvm_move_fail(mv);
+		uvm_move_fail(mv, dest->gpu);
 	if (mv->gpu)
 		uvm_move_unmap(mv, dest->gpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
 	migrate_vma_pages(&mv->args);

@@ -25,6 +25,13 @@
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
+
+/*
+ * Held from a look at the CPU's page table to the last look at a struct page that it
+ * told of, which another GPU may take away. Nothing in it waits for user space.
+ */
+DEFINE_STATIC_SRCU(uvm_mirror_srcu);
 
 /* How often a block is tried anew when the address space changes under it. */
 #define UVM_MIRROR_TRIES	64
@@ -424,33 +431,24 @@ static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *ran
 }
 
 /*
- * Reads the CPU's page table, after making present what the fault wants. User space
+ * Makes present what the fault wants, and returns with mmap_lock held. User space
  * decides how long that takes, so the GPU space is left meanwhile. Once it can't be
  * entered again the span's notifier may be gone, but not the span.
  */
-static int uvm_mirror_read(struct uvm_gpu_space *gs, struct uvm_span *span,
-			   struct uvm_mirror_request *req, unsigned long base,
-			   const u8 *access, unsigned long seq)
+static int uvm_mirror_begin(struct uvm_gpu_space *gs, struct hmm_range *range,
+			    struct uvm_mirror_request *req, unsigned long base,
+			    const u8 *access)
 {
 	struct mm_struct *mm = gs->vs->mm;
-	struct hmm_range range = {
-		.notifier = &span->mni,
-		.notifier_seq = seq,
-		.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
-		.dev_private_owner = UVM_PGMAP_OWNER,
-	};
 	int ret;
 
 	uvm_gpu_space_leave(gs);
 	mmap_read_lock(mm);
-	ret = uvm_mirror_fault_in(&range, req->pfns, base, access);
-	if (!uvm_gpu_space_enter(gs)) {
+	ret = uvm_mirror_fault_in(range, req->pfns, base, access);
+	if (!uvm_gpu_space_enter(gs))
+		ret = -ESRCH;
+	if (ret)
 		mmap_read_unlock(mm);
-		return -ESRCH;
-	}
-	if (!ret)
-		ret = uvm_mirror_look_again(gs, &range, req, base, access);
-	mmap_read_unlock(mm);
 	return ret;
 }
 
@@ -572,15 +570,16 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 		gs->gpu->desc.ops->tlb_invalidate(gs->as, base, UVM_BLOCK_SIZE);
 }
 
-static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
-			  struct uvm_mirror_request *req, unsigned long base,
-			  const u8 *access)
+/* From the look to the write, under uvm_mirror_srcu. Drops mmap_lock. */
+static int uvm_mirror_end(struct uvm_gpu_space *gs, struct uvm_span *span,
+			  struct hmm_range *range, struct uvm_mirror_request *req,
+			  unsigned long base, const u8 *access)
 {
-	unsigned long seq = mmu_interval_read_begin(&span->mni);
 	unsigned int i;
 	int ret;
 
-	ret = uvm_mirror_read(gs, span, req, base, access, seq);
+	ret = uvm_mirror_look_again(gs, range, req, base, access);
+	mmap_read_unlock(gs->vs->mm);
 	if (ret)
 		return ret;
 	memset(req->dma, 0xff, sizeof(req->dma));
@@ -589,7 +588,7 @@ static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
 		goto out;
 	uvm_delay(UVM_DELAY_MIRROR);
 	mutex_lock(&gs->notifier_lock);
-	if (mmu_interval_read_retry(&span->mni, seq))
+	if (mmu_interval_read_retry(&span->mni, range->notifier_seq))
 		ret = -EBUSY;
 	else
 		uvm_mirror_write(gs, span, req, base);
@@ -598,6 +597,37 @@ out:
 	for (i = 0; i < UVM_BLOCK_PAGES; i++)
 		uvm_dma_unmap(gs->gpu, &req->dma[i]);
 	return ret;
+}
+
+static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
+			  struct uvm_mirror_request *req, unsigned long base,
+			  const u8 *access)
+{
+	struct hmm_range range = {
+		.notifier = &span->mni,
+		.notifier_seq = mmu_interval_read_begin(&span->mni),
+		.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		.dev_private_owner = UVM_PGMAP_OWNER,
+	};
+	int ret, srcu;
+
+	ret = uvm_mirror_begin(gs, &range, req, base, access);
+	if (ret)
+		return ret;
+	srcu = srcu_read_lock(&uvm_mirror_srcu);
+	ret = uvm_mirror_end(gs, span, &range, req, base, access);
+	srcu_read_unlock(&uvm_mirror_srcu, srcu);
+	return ret;
+}
+
+/**
+ * uvm_mirror_sync() - wait until nobody looks at struct pages of a GPU that went
+ *
+ * No page of it is in any page table any more. Waits for engines at most.
+ */
+void uvm_mirror_sync(void)
+{
+	synchronize_srcu(&uvm_mirror_srcu);
 }
 
 /**

@@ -39,6 +39,7 @@
 #include <linux/file.h>
 #include <linux/jiffies.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 /* Nothing but user space makes a retainer take longer than this. */
@@ -151,13 +152,12 @@ static bool uvm_mm_begin_shutdown(struct uvm_va_space *vs)
 	return was == UVM_MM_ALIVE;
 }
 
-/* May be the last reference to the mm: nothing is locked, nobody retains it. */
+/* Nobody retains the mm. What is left is mmput(), which may take as long as it likes. */
 static void uvm_mm_unpin(struct uvm_va_space *vs)
 {
 	spin_lock(&vs->umm->pin_lock);
 	vs->umm->pins--;
 	spin_unlock(&vs->umm->pin_lock);
-	mmput(vs->mm);
 	uvm_mm_step(vs, UVM_MM_STEP_MMPUT);
 }
 
@@ -166,8 +166,12 @@ static void uvm_mm_drain_work(struct work_struct *work)
 	struct uvm_va_space *vs =
 		container_of(work, struct uvm_va_space, drain_work);
 
+	/* The last uvm_mm_release() may still be inside the lock. */
+	spin_lock(&vs->mm_lock);
+	spin_unlock(&vs->mm_lock);
 	uvm_mm_step(vs, UVM_MM_STEP_DRAIN);
 	uvm_mm_unpin(vs);
+	mmput_async(vs->mm);
 	fput(vs->filp);
 }
 
@@ -192,27 +196,38 @@ static bool uvm_mm_drain(struct uvm_va_space *vs)
 	return idle;
 }
 
-/* Its caller keeps the VA space's file, and is the only one. */
-static void uvm_mm_run_shutdown(struct uvm_va_space *vs)
+/*
+ * Its caller keeps the VA space's file, and is the only one. Whoever waits for the
+ * shutdown doesn't wait for the end of the mm, nor does the caller unless @wait: it may
+ * be a worker that others need, and the mm's I/O of a kind that takes long.
+ */
+static void uvm_mm_run_shutdown(struct uvm_va_space *vs, bool wait)
 {
+	bool idle;
+
 	uvm_mm_step(vs, UVM_MM_STEP_REFUSE);
 	uvm_gpu_spaces_stop(vs);
 	uvm_mm_set_state(vs, UVM_MM_RELEASED);
 	uvm_mm_step(vs, UVM_MM_STEP_RELEASED);
 	uvm_gpu_spaces_free(vs);
 	uvm_mm_step(vs, UVM_MM_STEP_FREE);
-	if (uvm_mm_drain(vs)) {
+	idle = uvm_mm_drain(vs);
+	if (idle) {
 		uvm_mm_step(vs, UVM_MM_STEP_DRAIN);
 		uvm_mm_unpin(vs);
 	}
 	complete_all(&vs->mm_down);
+	if (idle && wait)
+		mmput(vs->mm);
+	else if (idle)
+		mmput_async(vs->mm);
 }
 
 /* The caller keeps the VA space's file. The mm is released when it returns. */
-static void uvm_mm_shutdown(struct uvm_va_space *vs)
+static void uvm_mm_shutdown(struct uvm_va_space *vs, bool wait)
 {
 	if (uvm_mm_begin_shutdown(vs))
-		uvm_mm_run_shutdown(vs);
+		uvm_mm_run_shutdown(vs, wait);
 	else
 		wait_for_completion(&vs->mm_down);
 }
@@ -222,7 +237,7 @@ static void uvm_mm_shutdown_work(struct work_struct *work)
 	struct uvm_va_space *vs =
 		container_of(work, struct uvm_va_space, shutdown_work);
 
-	uvm_mm_run_shutdown(vs);
+	uvm_mm_run_shutdown(vs, false);
 	fput(vs->filp);
 }
 
@@ -242,7 +257,7 @@ static bool uvm_mm_is_abandoned(struct uvm_va_space *vs)
  * @vs: the VA space, whose file the caller keeps, or whose mm it retains
  *
  * A task that has the mm holds mm_users, so once there are only those of our mm
- * files there never will be a task again. Others who hold some for a moment make
+ * files there never will be a task again. Others who hold some, without a task, make
  * this miss it; there will be a next time. Doesn't wait for the shutdown.
  */
 void uvm_mm_check_abandoned(struct uvm_va_space *vs)
@@ -274,6 +289,17 @@ static void uvm_mm_free_notifier(struct mmu_notifier *mn)
 	kfree(umm);
 }
 
+/*
+ * Core mm takes all locks of the mm to add a notifier, and doesn't while a signal is
+ * pending. Nothing was changed, so once it is handled the call begins anew.
+ */
+static int uvm_mm_attach_error(int ret)
+{
+	if (ret == -EINTR && !fatal_signal_pending(current))
+		return restart_syscall();
+	return ret;
+}
+
 /* A VA space that is alive holds mm_users: there is none in such an mm. */
 static void uvm_mm_notifier_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
@@ -297,7 +323,7 @@ static const struct mmu_notifier_ops uvm_mm_notifier_ops = {
  * @vs: nobody else knows it
  * @mm: the caller's, or NULL for none
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, -EINTR if killed, or what makes the system call begin anew.
  */
 int uvm_mm_attach(struct uvm_va_space *vs, struct mm_struct *mm)
 {
@@ -314,12 +340,12 @@ int uvm_mm_attach(struct uvm_va_space *vs, struct mm_struct *mm)
 
 	mn = mmu_notifier_get(&uvm_mm_notifier_ops, mm);
 	if (IS_ERR(mn))
-		return PTR_ERR(mn);
+		return uvm_mm_attach_error(PTR_ERR(mn));
 	ret = mmu_interval_notifier_insert(&vs->snapshot, mm, 0, PAGE_SIZE,
 					   &uvm_snapshot_ops);
 	if (ret) {
 		mmu_notifier_put(mn);
-		return ret;
+		return uvm_mm_attach_error(ret);
 	}
 	mmgrab(mm);
 	vs->mm = mm;
@@ -387,6 +413,20 @@ out:
 	return ret;
 }
 
+static int uvm_mm_is_file(const void *filp, struct file *file, unsigned int fd)
+{
+	return file == filp;
+}
+
+/*
+ * Somebody may have closed the descriptor while UVM_MM_INIT was under way, on a file
+ * that was none of ours to end then. Who closes it from here on ends it.
+ */
+static bool uvm_mm_is_open(struct file *filp)
+{
+	return iterate_fd(current->files, 0, uvm_mm_is_file, filp);
+}
+
 static int uvm_mm_may_link(struct file *va_file)
 {
 	struct uvm_file *va;
@@ -405,7 +445,8 @@ static int uvm_mm_may_link(struct file *va_file)
  * uvm_mm_init_ioctl() - UVM_MM_INIT
  * @ucmd: on a fresh file
  *
- * Return: 0, -EBADF, -EBADFD, -EPERM, -EOPNOTSUPP.
+ * Return: 0, -EBADF, -EBADFD, -EPERM, -EOPNOTSUPP. -EBADF also if this file was closed
+ * meanwhile: then it is a closed mm file.
  */
 int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -425,6 +466,10 @@ int uvm_mm_init_ioctl(struct uvm_ucmd *ucmd)
 	ret = uvm_mm_link(ucmd->file, va_file, va->vs);
 	if (ret)
 		goto err_put;
+	if (!uvm_mm_is_open(ucmd->filp)) {
+		uvm_mm_shutdown(va->vs, true);
+		return -EBADF;
+	}
 	return 0;
 
 err_put:
@@ -440,7 +485,7 @@ err_put:
 void uvm_mm_file_flush(struct uvm_file *file, fl_owner_t id)
 {
 	if (id && file->owner == id)
-		uvm_mm_shutdown(file->vs);
+		uvm_mm_shutdown(file->vs, true);
 }
 
 /**
@@ -449,7 +494,7 @@ void uvm_mm_file_flush(struct uvm_file *file, fl_owner_t id)
  */
 void uvm_mm_file_release(struct uvm_file *file)
 {
-	uvm_mm_shutdown(file->vs);
+	uvm_mm_shutdown(file->vs, false);
 	uvm_mm_step(file->vs, UVM_MM_STEP_PUT);
 	fput(file->va_file);
 }

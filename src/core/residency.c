@@ -164,8 +164,9 @@ int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd)
 	return ret;
 }
 
-static long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
-				  unsigned long addr, unsigned long nr, u32 gpu_id)
+/* How many of the @nr pages at @addr are on the GPU; up to a block of them. */
+long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
+			   unsigned long addr, unsigned long nr, u32 gpu_id)
 {
 	struct uvm_residency res;
 	long pages = 0;
@@ -205,27 +206,24 @@ static unsigned long uvm_resident_in_vma(struct uvm_va_space *vs,
  * uvm_resident_pages() - how many pages a process has on a GPU
  * @vs: VA space whose mm is retained, or is the caller's
  * @gpu_id: the GPU
+ * @pfns: room for a block
  *
  * Looks through all anonymous memory that the process may read.
  *
- * Return: pages, or -EINTR, -ENOMEM.
+ * Return: pages; -EINTR; or -ESRCH if the mm of another process is being released.
  */
-long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id)
+long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id, unsigned long *pfns)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
-	unsigned long *pfns;
 	long pages = 0;
 
-	pfns = kvmalloc_array(UVM_BLOCK_PAGES, sizeof(*pfns), GFP_KERNEL);
-	if (!pfns)
-		return -ENOMEM;
 	do {
+		if (vs->mm != current->mm && uvm_mm_releasing(vs))
+			return -ESRCH;
 		if (fatal_signal_pending(current) ||
-		    mmap_read_lock_killable(vs->mm)) {
-			pages = -EINTR;
-			break;
-		}
+		    mmap_read_lock_killable(vs->mm))
+			return -EINTR;
 		vma = find_vma(vs->mm, addr);
 		if (vma && vma->anon_vma && !(vma->vm_flags & VM_SPECIAL))
 			addr = uvm_resident_in_vma(vs, vma, pfns, addr, gpu_id,
@@ -235,6 +233,5 @@ long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id)
 		mmap_read_unlock(vs->mm);
 		cond_resched();
 	} while (vma);
-	kvfree(pfns);
 	return pages;
 }

@@ -76,6 +76,9 @@ static void uvm_va_space_destroy(struct uvm_va_space *vs)
 {
 	uvm_gpu_spaces_remove(vs);
 	uvm_channels_forget(vs);
+	/* Who works there has let go of the mm, and of the GPU spaces. */
+	if (vs->fault_wq)
+		destroy_workqueue(vs->fault_wq);
 	uvm_mm_detach(vs);
 	uvm_va_space_put(vs);
 }

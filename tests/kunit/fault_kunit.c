@@ -14,8 +14,6 @@
 
 #include <kunit/test.h>
 
-struct workqueue_struct *uvm_wq;
-
 static int stub_result;
 static unsigned int stub_calls;
 static u8 stub_bad_page;

@@ -128,14 +128,14 @@ static void mm_states(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, uvm_mm_retain(vs), -ESRCH);
 	KUNIT_EXPECT_FALSE(test, uvm_mm_begin_shutdown(vs));
 	KUNIT_EXPECT_FALSE(test, completion_done(&vs->mm_down));
-	uvm_mm_run_shutdown(vs);
+	uvm_mm_run_shutdown(vs, true);
 	KUNIT_EXPECT_EQ(test, vs->mm_state, UVM_MM_RELEASED);
 	KUNIT_EXPECT_EQ(test, mm_users(ctx), TASKS);
 	KUNIT_EXPECT_FALSE(test, uvm_mm_begin_shutdown(vs));
 	KUNIT_EXPECT_EQ(test, uvm_mm_retain(vs), -ESRCH);
 	/* Once more, and again: nothing happens, nobody waits. */
-	uvm_mm_shutdown(vs);
-	uvm_mm_shutdown(vs);
+	uvm_mm_shutdown(vs, true);
+	uvm_mm_shutdown(vs, false);
 	KUNIT_EXPECT_EQ(test, mm_users(ctx), TASKS);
 	KUNIT_EXPECT_EQ(test, vs->mm_state, UVM_MM_RELEASED);
 }
@@ -185,11 +185,14 @@ static void mm_abandoned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, uvm_mm_is_abandoned(other));
 	atomic_set(&ctx->mm->mm_users, TASKS + 2);
 	uvm_mm_unpin(other);
+	mmput(ctx->mm);
 	KUNIT_EXPECT_EQ(test, ctx->umm.pins, 1U);
 	atomic_set(&ctx->mm->mm_users, 2);
 	KUNIT_EXPECT_FALSE(test, uvm_mm_is_abandoned(&ctx->vs));
 	atomic_set(&ctx->mm->mm_users, TASKS + 1);
 	uvm_mm_unpin(&ctx->vs);
+	mmput(ctx->mm);
+	KUNIT_EXPECT_EQ(test, ctx->umm.pins, 0U);
 }
 
 /* While the mm is retained, the VA space's own reference to it must be there. */
@@ -216,8 +219,8 @@ static int closer(void *data)
 
 	while (!READ_ONCE(ctx->stop) && !kthread_should_stop())
 		cond_resched();
-	uvm_mm_shutdown(&ctx->vs);
-	if (ctx->vs.mm_state != UVM_MM_RELEASED || mm_users(ctx) != TASKS)
+	uvm_mm_shutdown(&ctx->vs, true);
+	if (ctx->vs.mm_state != UVM_MM_RELEASED || ctx->umm.pins)
 		atomic_inc(&bad);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
@@ -273,7 +276,7 @@ static void mm_late_retainer(struct kunit *test)
 	make_alive(vs);
 	KUNIT_ASSERT_EQ(test, uvm_mm_retain(vs), 0);
 	KUNIT_ASSERT_EQ(test, uvm_mm_retain(vs), 0);
-	uvm_mm_shutdown(vs);
+	uvm_mm_shutdown(vs, true);
 	KUNIT_EXPECT_EQ(test, vs->mm_state, UVM_MM_RELEASED);
 	KUNIT_EXPECT_EQ(test, mm_users(ctx), TASKS + 1);
 	uvm_mm_release(vs);

@@ -1330,6 +1330,84 @@ static void expect_delayed_result(struct delay *d)
 	}
 }
 
+/* UVM_MM_INIT under way, while its argument waits for user space. */
+struct opening {
+	int fd;
+	int uffd;
+	char *late;
+	int ret;
+};
+
+static void *opening_thread(void *arg)
+{
+	struct opening *o = arg;
+
+	o->ret = uvm_ioctl(o->fd, UVM_MM_INIT, o->late);
+	return NULL;
+}
+
+static void opening_supply(struct opening *o, int va_fd)
+{
+	char *page = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	struct uffdio_copy copy = {
+		.dst = ADDR(o->late), .src = ADDR(page), .len = PAGE,
+	};
+
+	*(struct uvm_mm_init *)page = (struct uvm_mm_init){
+		.size = sizeof(struct uvm_mm_init), .va_space_fd = va_fd,
+	};
+	ASSERT_EQ(ioctl(o->uffd, UFFDIO_COPY, &copy), 0);
+}
+
+/* Its own descriptor is closed before there is an mm file; another holds the file. */
+static void open_and_close(int talk, int proof)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct pollfd pending = { .events = POLLIN };
+	struct opening o = { .uffd = uffd_new(), .fd = uvm_open() };
+	int va_fd = uvm_open();
+	pthread_t thread;
+	struct view view;
+
+	ASSERT_TRUE(proof_map(proof, false) != NULL);
+	ASSERT_RET(init_va(va_fd, 0), 0);
+	ASSERT_RET(fd_send(talk, o.fd), 0);
+	o.late = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	madvise(o.late, PAGE, MADV_NOHUGEPAGE);
+	reg.range.start = ADDR(o.late);
+	reg.range.len = PAGE;
+	ASSERT_EQ(ioctl(o.uffd, UFFDIO_REGISTER, &reg), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, opening_thread, &o), 0);
+	pending.fd = o.uffd;
+	ASSERT_TRUE(WAIT_FOR(poll(&pending, 1, 0) == 1));
+	ASSERT_EQ(close(o.fd), 0);
+	opening_supply(&o, va_fd);
+	pthread_join(thread, NULL);
+	EXPECT_RET(o.ret, -EBADF);
+	ASSERT_TRUE(view_read(0, va_fd, &view));
+	EXPECT_EQ(strcmp(view.state, "released"), 0);
+}
+
+TEST(closed_while_mm_init)
+{
+	int talk[2], proof = proof_new(), fd;
+	pid_t pid;
+
+	close(uffd_new());
+	link_new(talk);
+	pid = child();
+	if (!pid) {
+		open_and_close(talk[1], proof);
+		child_exit();
+	}
+	fd = fd_receive(talk[0]);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(child_wait(pid), 0);
+	/* the file that this process holds keeps nothing */
+	EXPECT_TRUE(proof_gone(proof));
+	close(fd);
+}
+
 TEST_V(delayed_close, delayed_names)
 {
 	struct delay d;

@@ -1665,6 +1665,39 @@ TEST_V(unbind_with_pages, kinds_huge)
 	fix_close(&f);
 }
 
+/*
+ * A page that somebody holds is waited for, and no longer than that: a few rounds find
+ * it held, then it is let go.
+ */
+TEST_VT(unbind_held, only_coherent, 60)
+{
+	struct timespec rounds = { .tv_sec = 2 };
+	struct unbinder u;
+	struct iovec iov;
+	int pipes[2];
+	struct fix f;
+	char *p, *copy;
+
+	open_one(&f, v);
+	p = fix_pattern(&f, f.length, 22);
+	copy = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	fix_to_gpu(&f, p, f.length);
+	ASSERT_EQ(pipe(pipes), 0);
+	iov = (struct iovec){ p + 9 * PAGE, PAGE };
+	ASSERT_EQ(vmsplice(pipes[1], &iov, 1, 0), PAGE);
+	unbind_start(&u, &f.gpu);
+	nanosleep(&rounds, NULL);
+	EXPECT_TRUE(!atomic_load(&u.done));
+	ASSERT_EQ(read(pipes[0], copy, PAGE), PAGE);
+	unbind_finish(&u);
+	EXPECT_EQ(memcmp(copy, p + 9 * PAGE, PAGE), 0);
+	EXPECT_PATTERN(p, f.length, 22);
+	rebind(&f.gpu);
+	close(pipes[0]);
+	close(pipes[1]);
+	fix_close(&f);
+}
+
 /* More commands than it gets done, on several channels */
 TEST_V(unbind_running, kinds)
 {
