@@ -137,7 +137,8 @@ struct uvm_info {
  * channel with UVM_FAULT_NO_MAPPING, and what needs an mm (UVM_MM_INIT, UVM_MIGRATE,
  * UVM_QUERY_RESIDENCY) is EOPNOTSUPP.
  *
- * Errors: EBADFD if the file is a VA space or an mm file already; ENOMEM.
+ * Errors: EBADFD if the file is a VA space or an mm file already; ENOMEM; EINTR for a
+ * fatal signal.
  */
 struct uvm_init {
 	__u32 size;
@@ -157,8 +158,8 @@ struct uvm_init {
  * of the VA space; and the VA space until its last reference is gone. It can't be
  * mapped and answers no other command.
  *
- * Errors: EBADF if @va_space_fd is no uvm file; EBADFD if this file is not
- * fresh, if @va_space_fd is no VA space, or if that VA space has, or had, an mm
+ * Errors: EBADF if @va_space_fd is no uvm file, or if this file was closed meanwhile,
+ * which released the mm; EBADFD if this file is not fresh, if @va_space_fd is no VA space, or if that VA space has, or had, an mm
  * file; EPERM if the VA space is bound to another process's mm; EOPNOTSUPP if it is
  * UVM_INIT_MULTI_PROCESS.
  */
@@ -278,9 +279,9 @@ struct uvm_register_gpu {
  * Pages on a GPU that is a NUMA node are in system memory as it is, and stay.
  *
  * Errors: EBADFD; EPERM; ENOENT if it is not registered here; ENODEV if there is no
- * such GPU, or it went away; EINTR for a fatal signal: before anything was done, or
- * with the GPU unregistered and not all pages at home. Works after the mm was
- * released.
+ * such GPU, or it went away; ENOMEM; EINTR for a fatal signal: before anything was
+ * done, or with the GPU unregistered, not all pages at home, and @out_left unknown.
+ * Works after the mm was released.
  */
 struct uvm_unregister_gpu {
 	__u32 size;
