@@ -20,15 +20,7 @@
 /* More often than anything is tried. */
 #define ALWAYS	1000000
 
-static const struct variant kinds_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant only_private[] = {
+static const struct variant private_huge[] = {
 	{ "private", UVM_MEMORY_PRIVATE, false },
 	{ "private_thp", UVM_MEMORY_PRIVATE, true },
 	{ NULL, 0, 0 },
@@ -65,7 +57,7 @@ static void to(struct fix *f, uint32_t kind, const void *p, size_t length,
 	EXPECT_EQ(m->out_done, length);
 }
 
-TEST_V(fails_to_gpu, kinds_huge)
+TEST_V(fails_to_gpu, devices_huge)
 {
 	struct uvm_migrate m;
 	struct fix f;
@@ -87,7 +79,7 @@ TEST_V(fails_to_gpu, kinds_huge)
 }
 
 /* A passing failure is made good. */
-TEST_V(fails_once, kinds_huge)
+TEST_V(fails_once, devices_huge)
 {
 	struct fix f;
 	char *p;
@@ -104,7 +96,7 @@ TEST_V(fails_once, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(fails_to_cpu, kinds_huge)
+TEST_V(fails_to_cpu, devices_huge)
 {
 	struct uvm_migrate m;
 	struct fix f;
@@ -126,7 +118,7 @@ TEST_V(fails_to_cpu, kinds_huge)
 }
 
 /* The CPU touches: a passing failure goes unnoticed. */
-TEST_V(touch_fails_once, only_private)
+TEST_V(touch_fails_once, private_huge)
 {
 	struct fix f;
 	char *p;
@@ -141,7 +133,7 @@ TEST_V(touch_fails_once, only_private)
 }
 
 /* A lasting one is SIGBUS, to the one who touches; nothing is lost. */
-TEST_V(touch_fails, only_private)
+TEST_V(touch_fails, private_huge)
 {
 	struct fix f;
 	int status;
@@ -169,7 +161,7 @@ TEST_V(touch_fails, only_private)
 }
 
 /* A hung engine is reset; what it was to copy is copied in another attempt. */
-TEST_V(hangs, kinds_huge)
+TEST_V(hangs, devices_huge)
 {
 	struct fix f;
 	long resets;
@@ -190,7 +182,7 @@ TEST_V(hangs, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(touch_hangs, only_private)
+TEST_V(touch_hangs, private_huge)
 {
 	struct fix f;
 	char *p;
@@ -220,7 +212,7 @@ static uint32_t state_after_reset(struct fix *f)
 }
 
 /* If an engine's reset fails, the GPU's ends the batch, and the channels with it. */
-TEST_V(engine_reset_fails, kinds_huge)
+TEST_V(engine_reset_fails, devices_huge)
 {
 	struct fix f;
 	char *p;

@@ -92,6 +92,9 @@ void delays_off(void);
 /* delays_on(), or SKIPs */
 void delays_need(void);
 
+/* leak_check_install(), and after each test nothing is traced or delayed any more */
+void clean_up_install(void);
+
 /* ---- what lib_uvm.h lacks ---- */
 
 /* number of processors, or -errno */

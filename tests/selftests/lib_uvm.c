@@ -621,6 +621,29 @@ void stay_on_cpu(void)
 	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
+#define PRIVATE		{ "private", UVM_MEMORY_PRIVATE, false }
+#define PRIVATE_THP	{ "private_thp", UVM_MEMORY_PRIVATE, true }
+#define COHERENT	{ "coherent", UVM_MEMORY_COHERENT, false }
+#define COHERENT_THP	{ "coherent_thp", UVM_MEMORY_COHERENT, true }
+#define NUMA		{ "numa", UVM_MEMORY_NUMA, false }
+#define NUMA_THP	{ "numa_thp", UVM_MEMORY_NUMA, true }
+#define NO_MORE		{ NULL, 0, false }
+
+const struct variant all_kinds[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, NUMA, NUMA_THP, NO_MORE,
+};
+const struct variant kinds[] = { PRIVATE, COHERENT, NUMA, NO_MORE };
+const struct variant kinds_huge[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, NUMA, NO_MORE,
+};
+const struct variant devices[] = { PRIVATE, COHERENT, NO_MORE };
+const struct variant devices_huge[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, NO_MORE,
+};
+const struct variant only_private[] = { PRIVATE, NO_MORE };
+const struct variant only_coherent[] = { COHERENT, NO_MORE };
+const struct variant in_place[] = { COHERENT, COHERENT_THP, NUMA, NO_MORE };
+
 #define SMALL_PAGES	64
 
 void fix_reopen(struct fix *f)

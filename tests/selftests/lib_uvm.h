@@ -131,6 +131,16 @@ struct fix {
 	size_t length;		/* of a usual buffer */
 };
 
+/* The usual variants of a test. Device memory is that which isn't a node. */
+extern const struct variant all_kinds[];
+extern const struct variant kinds[];
+extern const struct variant kinds_huge[];	/* but for huge pages on a node */
+extern const struct variant devices[];
+extern const struct variant devices_huge[];
+extern const struct variant only_private[];
+extern const struct variant only_coherent[];
+extern const struct variant in_place[];		/* what the CPU can address */
+
 void fix_open(struct fix *f, const struct variant *v);
 void fix_pair(struct fix *f, const struct variant *v);
 /* in a child, or after fork: own files, same GPUs */

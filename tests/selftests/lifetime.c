@@ -2274,20 +2274,9 @@ TEST_VT(end_widened, way_names, 60)
 	delays_off();
 }
 
-static bool (*leak_check)(char *why, size_t size);
-
-static bool clean_up(char *why, size_t size)
-{
-	delays_off();
-	trace_stop();
-	return leak_check(why, size);
-}
-
 static void __attribute__((constructor)) install(void)
 {
-	leak_check_install();
-	leak_check = harness_hook.after;
-	harness_hook.after = clean_up;
+	clean_up_install();
 }
 
 /* The programs that tests become: see become(). */

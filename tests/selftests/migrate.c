@@ -25,61 +25,6 @@
 #include "harness.h"
 #include "lib_uvm.h"
 
-static const struct variant all[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ "numa_thp", UVM_MEMORY_NUMA, true },
-	{ NULL, 0, 0 },
-};
-
-/* a node is a node: huge pages there are the round trip's business */
-static const struct variant kinds_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant kinds[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ NULL, 0, 0 },
-};
-
-/* device memory, that isn't a node */
-static const struct variant devices_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant devices[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant only_private[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ NULL, 0, 0 },
-};
-
-/* what the CPU can address in place */
-static const struct variant in_place[] = {
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ NULL, 0, 0 },
-};
-
 static int to_gpu(struct fix *f, const void *p, size_t length,
 		  struct uvm_migrate *m)
 {
@@ -102,7 +47,7 @@ static bool private_kind(const struct fix *f)
 
 /* ---- there and back ---- */
 
-TEST_V(round_trip, all)
+TEST_V(round_trip, all_kinds)
 {
 	unsigned int i, rounds = harness_rounds(2);
 	struct uvm_migrate m;
@@ -147,7 +92,7 @@ TEST_V(round_trip, all)
 	fix_close(&f);
 }
 
-TEST_V(already_there, all)
+TEST_V(already_there, all_kinds)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -240,7 +185,7 @@ TEST_V(overlapping, kinds_huge)
 
 /* ---- what isn't there ---- */
 
-TEST_V(holes_to_gpu, all)
+TEST_V(holes_to_gpu, all_kinds)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -335,7 +280,7 @@ TEST_V(zero_page, kinds_huge)
 }
 
 /* The zero page is in nobody's memory, whatever node the kernel lies on. */
-TEST_V(zero_page_is_nowhere, all)
+TEST_V(zero_page_is_nowhere, all_kinds)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -1233,7 +1178,7 @@ static int gpu_of_node(int node)
 	return -1;
 }
 
-TEST_V(nodes, all)
+TEST_V(nodes, all_kinds)
 {
 	int node, gpu, nodes = 0, last = -1;
 	struct uvm_page_state st;

@@ -33,20 +33,6 @@
 #define MADV_COLLAPSE	25
 #endif
 
-static const struct variant kinds[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant kinds_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ NULL, 0, 0 },
-};
-
 static const struct variant huge_only[] = {
 	{ "private_thp", UVM_MEMORY_PRIVATE, true },
 	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
@@ -178,7 +164,7 @@ static void *map_file(size_t length, int *fd, uint64_t seed)
 
 /* ---- the cases of the kernel's test ---- */
 
-TEST_V(hmm_open_close, kinds)
+TEST_V(hmm_open_close, devices)
 {
 	struct fix f;
 	int i;
@@ -193,7 +179,7 @@ TEST_V(hmm_open_close, kinds)
 }
 
 /* Holes, the zero page and data, read alike */
-TEST_V(hmm_anon_read, kinds_huge)
+TEST_V(hmm_anon_read, devices_huge)
 {
 	size_t third;
 	struct fix f;
@@ -213,7 +199,7 @@ TEST_V(hmm_anon_read, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_anon_read_prot, kinds)
+TEST_V(hmm_anon_read_prot, devices)
 {
 	struct fix f;
 	char *p, *to;
@@ -233,7 +219,7 @@ TEST_V(hmm_anon_read_prot, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_anon_write, kinds_huge)
+TEST_V(hmm_anon_write, devices_huge)
 {
 	struct fix f;
 	char *p, *from;
@@ -251,7 +237,7 @@ TEST_V(hmm_anon_write, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_anon_write_prot, kinds)
+TEST_V(hmm_anon_write_prot, devices)
 {
 	struct fix f;
 	char *p;
@@ -297,17 +283,17 @@ static void write_child(const struct variant *v, bool migrated)
 	fix_close(&f);
 }
 
-TEST_V(hmm_anon_write_child, kinds_huge)
+TEST_V(hmm_anon_write_child, devices_huge)
 {
 	write_child(v, false);
 }
 
-TEST_V(hmm_anon_write_child_migrated, kinds_huge)
+TEST_V(hmm_anon_write_child_migrated, devices_huge)
 {
 	write_child(v, true);
 }
 
-TEST_V(hmm_anon_write_child_shared, kinds)
+TEST_V(hmm_anon_write_child_shared, devices)
 {
 	size_t length = 16 * PAGE;
 	struct fix f;
@@ -364,7 +350,7 @@ static char *hugetlb_page(void)
 	return p;
 }
 
-TEST_V(hmm_anon_write_hugetlbfs, kinds)
+TEST_V(hmm_anon_write_hugetlbfs, devices)
 {
 	struct fix f;
 	char *p;
@@ -381,7 +367,7 @@ TEST_V(hmm_anon_write_hugetlbfs, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_file_read, kinds)
+TEST_V(hmm_file_read, devices)
 {
 	size_t length = 16 * PAGE;
 	struct fix f;
@@ -403,7 +389,7 @@ TEST_V(hmm_file_read, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_file_write, kinds)
+TEST_V(hmm_file_write, devices)
 {
 	size_t length = 16 * PAGE;
 	struct fix f;
@@ -422,7 +408,7 @@ TEST_V(hmm_file_write, kinds)
 }
 
 /* A private mapping: the GPU's store makes a copy, the file keeps its own. */
-TEST_V(file_private_write, kinds)
+TEST_V(file_private_write, devices)
 {
 	size_t length = 8 * PAGE;
 	struct fix f;
@@ -442,7 +428,7 @@ TEST_V(file_private_write, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate, kinds_huge)
+TEST_V(hmm_migrate, devices_huge)
 {
 	struct fix f;
 	char *p;
@@ -464,7 +450,7 @@ TEST_V(hmm_migrate, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate_file_private, kinds)
+TEST_V(hmm_migrate_file_private, devices)
 {
 	size_t length = 16 * PAGE;
 	struct uvm_migrate m;
@@ -486,7 +472,7 @@ TEST_V(hmm_migrate_file_private, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate_fault, kinds_huge)
+TEST_V(hmm_migrate_fault, devices_huge)
 {
 	struct fix f;
 	char *p;
@@ -502,7 +488,7 @@ TEST_V(hmm_migrate_fault, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate_release, kinds_huge)
+TEST_V(hmm_migrate_release, devices_huge)
 {
 	struct fix f;
 	char *p;
@@ -516,7 +502,7 @@ TEST_V(hmm_migrate_release, kinds_huge)
 	EXPECT_PATTERN(p, f.length, 20);
 }
 
-TEST_V(hmm_migrate_shared, kinds)
+TEST_V(hmm_migrate_shared, devices)
 {
 	size_t length = 16 * PAGE;
 	struct uvm_migrate m;
@@ -535,7 +521,7 @@ TEST_V(hmm_migrate_shared, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate_mixed, kinds)
+TEST_V(hmm_migrate_mixed, devices)
 {
 	struct uvm_migrate m;
 	struct fix f;
@@ -565,7 +551,7 @@ TEST_V(hmm_migrate_mixed, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_migrate_multiple, kinds_huge)
+TEST_V(hmm_migrate_multiple, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 3 : 10);
 	struct fix f;
@@ -585,7 +571,7 @@ TEST_V(hmm_migrate_multiple, kinds_huge)
 }
 
 /* The same address again and again, each time other memory */
-TEST_V(hmm_anon_read_multiple, kinds_huge)
+TEST_V(hmm_anon_read_multiple, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(10);
 	struct fix f;
@@ -671,12 +657,12 @@ static void teardown(const struct variant *v, bool migrated)
 	fix_close(&f);
 }
 
-TEST_VT(hmm_anon_teardown, kinds_huge, 60)
+TEST_VT(hmm_anon_teardown, devices_huge, 60)
 {
 	teardown(v, false);
 }
 
-TEST_VT(hmm_anon_teardown_migrated, kinds_huge, 60)
+TEST_VT(hmm_anon_teardown_migrated, devices_huge, 60)
 {
 	teardown(v, true);
 }
@@ -700,7 +686,7 @@ static char *special(const char *name, size_t *length)
 }
 
 /* Mappings that a driver made: readable ones are, raw ones are refused. */
-TEST_V(hmm_mixedmap, kinds)
+TEST_V(hmm_mixedmap, devices)
 {
 	struct uvm_channel_query q;
 	struct uvm_sim_cmd c;
@@ -736,7 +722,7 @@ TEST_V(hmm_mixedmap, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_snapshot, kinds)
+TEST_V(hmm_snapshot, devices)
 {
 	struct uvm_page_state st[8];
 	struct fix f;
@@ -773,7 +759,7 @@ TEST_V(hmm_snapshot, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_compound, kinds)
+TEST_V(hmm_compound, devices)
 {
 	struct uvm_page_state *st;
 	struct fix f;
@@ -808,7 +794,7 @@ static void second_copy(struct fix *f, void *to, const void *from, size_t length
 	ASSERT_RET(channel_run(f->s.fd, f->channel2, &c, 1), 0);
 }
 
-TEST_V(hmm_double_map, kinds_huge)
+TEST_V(hmm_double_map, devices_huge)
 {
 	struct fix f;
 	char *p, *copy;
@@ -856,7 +842,7 @@ static bool gpu_adds(struct fix *f, uint64_t *p, uint64_t n)
 }
 
 /* Between the CPU's turns, the GPU's additions are all there. */
-TEST_V(hmm_exclusive, kinds_huge)
+TEST_V(hmm_exclusive, devices_huge)
 {
 	uint64_t *p, want = 5;
 	struct fix f;
@@ -875,7 +861,7 @@ TEST_V(hmm_exclusive, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_exclusive_mprotect, kinds)
+TEST_V(hmm_exclusive_mprotect, devices)
 {
 	uint64_t *p;
 	struct fix f;
@@ -892,7 +878,7 @@ TEST_V(hmm_exclusive_mprotect, kinds)
 	fix_close(&f);
 }
 
-TEST_V(hmm_exclusive_cow, kinds)
+TEST_V(hmm_exclusive_cow, devices)
 {
 	uint64_t *p;
 	struct fix f;
@@ -937,7 +923,7 @@ static int longterm_pin(void *p, size_t length)
 }
 
 /* Who pins for long gets system memory, and the page stays there. */
-TEST_V(hmm_gup_test, kinds_huge)
+TEST_V(hmm_gup_test, devices_huge)
 {
 	struct uvm_migrate m;
 	struct fix f;
@@ -964,7 +950,7 @@ TEST_V(hmm_gup_test, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(hmm_cow_in_device, kinds_huge)
+TEST_V(hmm_cow_in_device, devices_huge)
 {
 	int go[2];
 	char byte;
@@ -1074,7 +1060,7 @@ TEST(hmm_benchmark_thp_migration)
 }
 
 /* Half of it unmapped at the start, in the middle, at the end; on the GPU */
-TEST_V(hmm_migrate_partial_unmap_fault, kinds_huge)
+TEST_V(hmm_migrate_partial_unmap_fault, devices_huge)
 {
 	size_t n, part, at[3], i, end;
 	struct fix f;
@@ -1123,7 +1109,7 @@ static void migrate_pieces(struct fix *f, void *p, size_t length)
 }
 
 /* Moved before or after migration, whole or in part, source kept or not */
-TEST_VT(hmm_migrate_remap_fault, kinds_huge, 60)
+TEST_VT(hmm_migrate_remap_fault, devices_huge, 60)
 {
 	static const int flags[] = { 0, MREMAP_DONTUNMAP };
 	size_t n, part, at, i, k, stride;
@@ -1199,7 +1185,7 @@ static void *supply(void *arg)
  * or may not be able to wait: then it is a bus error for this channel, and for
  * nobody else.
  */
-TEST_V(hmm_userfaultfd_read, kinds)
+TEST_V(hmm_userfaultfd_read, devices)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
@@ -1264,7 +1250,7 @@ static void warm(struct fix *f, void *p, size_t length)
 	ASSERT_RET(fix_run(f, &c, 1), 0);
 }
 
-TEST_V(stale_after_unmap, kinds_huge)
+TEST_V(stale_after_unmap, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 4 : 12);
 	size_t n;
@@ -1296,7 +1282,7 @@ TEST_V(stale_after_unmap, kinds_huge)
 }
 
 /* The page the GPU could write goes to somebody else: it must be out of reach. */
-TEST_V(stale_write_after_unmap, kinds_huge)
+TEST_V(stale_write_after_unmap, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 2 : 6);
 	uint32_t channel;
@@ -1331,7 +1317,7 @@ TEST_V(stale_write_after_unmap, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(stale_after_dontneed, kinds_huge)
+TEST_V(stale_after_dontneed, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(4);
 	size_t n;
@@ -1353,7 +1339,7 @@ TEST_V(stale_after_dontneed, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(stale_after_mprotect, kinds_huge)
+TEST_V(stale_after_mprotect, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(3);
 	size_t n;
@@ -1382,7 +1368,7 @@ TEST_V(stale_after_mprotect, kinds_huge)
 }
 
 /* The warm channel itself, not a fresh one, has to see its rights gone. */
-TEST_V(stale_rights_same_channel, kinds_huge)
+TEST_V(stale_rights_same_channel, devices_huge)
 {
 	struct uvm_channel_query q;
 	struct uvm_sim_cmd c;
@@ -1408,7 +1394,7 @@ TEST_V(stale_rights_same_channel, kinds_huge)
 }
 
 /* Two buffers change places; every address means the other memory. */
-TEST_V(stale_after_mremap, kinds_huge)
+TEST_V(stale_after_mremap, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(3);
 	char *p, *q, *tmp;
@@ -1436,7 +1422,7 @@ TEST_V(stale_after_mremap, kinds_huge)
 }
 
 /* Moved to and fro while the GPU uses it: always the newest data */
-TEST_V(stale_after_migrate, kinds_huge)
+TEST_V(stale_after_migrate, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 3 : 8);
 	size_t n;
@@ -1462,7 +1448,7 @@ TEST_V(stale_after_migrate, kinds_huge)
 }
 
 /* After fork the GPU's writes must not reach what is shared with the child... */
-TEST_V(stale_after_fork_gpu_writes, kinds_huge)
+TEST_V(stale_after_fork_gpu_writes, devices_huge)
 {
 	int go[2];
 	char byte;
@@ -1491,7 +1477,7 @@ TEST_V(stale_after_fork_gpu_writes, kinds_huge)
 }
 
 /* ... and it must see the parent's copies as soon as they are made. */
-TEST_V(stale_after_fork_cpu_writes, kinds_huge)
+TEST_V(stale_after_fork_cpu_writes, devices_huge)
 {
 	int go[2];
 	char byte;
@@ -1524,7 +1510,7 @@ TEST_V(stale_after_fork_cpu_writes, kinds_huge)
 }
 
 /* The zero page is shared by all; the CPU's first store replaces it. */
-TEST_V(stale_after_zero_page, kinds_huge)
+TEST_V(stale_after_zero_page, devices_huge)
 {
 	size_t n;
 	struct fix f;
@@ -1549,7 +1535,7 @@ TEST_V(stale_after_zero_page, kinds_huge)
 }
 
 /* Huge pages appear and vanish under the GPU. */
-TEST_V(stale_after_collapse, kinds)
+TEST_V(stale_after_collapse, devices)
 {
 	struct variant huge = { v->name, v->kind, true };
 	unsigned int i;
@@ -1585,7 +1571,7 @@ TEST_V(stale_after_collapse, kinds)
 #define KSM "/sys/kernel/mm/ksm/"
 
 /* The GPU writes a page that KSM merged: its own copy, no one else's. */
-TEST_VT(stale_after_ksm, kinds, 60)
+TEST_VT(stale_after_ksm, devices, 60)
 {
 	struct timespec tick = { .tv_nsec = 20000000 };
 	size_t i, n = 16;
@@ -1641,7 +1627,7 @@ static void *shuffle_pages(void *arg)
 }
 
 /* The GPU computes while the pages it computes on are moved. */
-TEST_VT(race_compute_and_migrate, kinds_huge, 60)
+TEST_VT(race_compute_and_migrate, devices_huge, 60)
 {
 	unsigned int i, rounds = harness_rounds(6);
 	struct hand h = { 0 };
@@ -1682,7 +1668,7 @@ static void *flip_rights(void *arg)
 }
 
 /* Reading is allowed all the time, so no read may fail. */
-TEST_VT(race_read_and_mprotect, kinds_huge, 60)
+TEST_VT(race_read_and_mprotect, devices_huge, 60)
 {
 	unsigned int i, rounds = harness_rounds(6);
 	struct hand h = { 0 };
@@ -1706,7 +1692,7 @@ TEST_VT(race_read_and_mprotect, kinds_huge, 60)
 }
 
 /* Forks all the while; the children leave without a trace. */
-TEST_VT(race_write_and_fork, kinds_huge, 60)
+TEST_VT(race_write_and_fork, devices_huge, 60)
 {
 	unsigned int i, rounds = harness_rounds(6);
 	struct uvm_sim_cmd c[4];
@@ -1739,7 +1725,7 @@ TEST_VT(race_write_and_fork, kinds_huge, 60)
  * After MADV_FREE a page is clean though writable, and may be dropped, until somebody
  * writes to it: also the GPU, which no CPU page table's dirty bit knows of.
  */
-TEST_V(dirty_after_free, kinds)
+TEST_V(dirty_after_free, devices)
 {
 	size_t length = 128 * PAGE;
 	struct uvm_sim_cmd c;
@@ -1768,7 +1754,7 @@ static void *hint_faults(void *arg)
 }
 
 /* NUMA balancing takes rights away for a moment to learn who uses a page. */
-TEST_VT(race_numa_balancing, kinds, 60)
+TEST_VT(race_numa_balancing, devices, 60)
 {
 	unsigned int i, rounds = harness_rounds(30);
 	struct hand h = { 0 };
@@ -1798,7 +1784,7 @@ TEST_VT(race_numa_balancing, kinds, 60)
 /* ---- atomics ---- */
 
 /* Several channels add to one word in GPU memory: no addition is lost. */
-TEST_VT(atomics_exact, kinds_huge, 60)
+TEST_VT(atomics_exact, devices_huge, 60)
 {
 	enum { CHANNELS = 4, WORDS = 3 };
 	uint64_t point[CHANNELS], *p, adds = 2000, seen;
@@ -1832,7 +1818,7 @@ TEST_VT(atomics_exact, kinds_huge, 60)
 /* ---- reach ---- */
 
 /* Addresses all over the space: every level of the page tables has a say. */
-TEST_V(far_addresses, kinds)
+TEST_V(far_addresses, devices)
 {
 	static const uint64_t places[] = {
 		0x10000000ULL, 0x40000000ULL, 0x7fffff000ULL, 0x9000000000ULL,
@@ -1866,7 +1852,7 @@ TEST_V(far_addresses, kinds)
 }
 
 /* More pages than any TLB holds, in no order: a list through all of them */
-TEST_VT(pointer_chase, kinds_huge, 60)
+TEST_VT(pointer_chase, devices_huge, 60)
 {
 	size_t i, k, n, *order, swap;
 	uint64_t random = harness_seed, *out, *word;
@@ -1902,7 +1888,7 @@ TEST_VT(pointer_chase, kinds_huge, 60)
 }
 
 /* Two GPUs take turns on the same memory, with the CPU in between. */
-TEST_V(ping_pong, kinds_huge)
+TEST_V(ping_pong, devices_huge)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 2 : 5);
 	struct uvm_sim_cmd c;

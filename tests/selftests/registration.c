@@ -29,42 +29,6 @@
 #include "harness.h"
 #include "lib_uvm.h"
 
-static const struct variant kinds[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant kinds_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ "numa", UVM_MEMORY_NUMA, false },
-	{ NULL, 0, 0 },
-};
-
-/* device memory, that isn't a node */
-static const struct variant devices_huge[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "private_thp", UVM_MEMORY_PRIVATE, true },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant devices[] = {
-	{ "private", UVM_MEMORY_PRIVATE, false },
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ NULL, 0, 0 },
-};
-
-static const struct variant only_coherent[] = {
-	{ "coherent", UVM_MEMORY_COHERENT, false },
-	{ NULL, 0, 0 },
-};
-
 static const uint8_t nobody[UVM_UUID_LEN] = "no such GPU";
 
 /* ---- what every test needs ---- */
