@@ -5,7 +5,8 @@
  * Owns a batch from its first segment to the moment when the engine makes no more
  * access for it. uvm_copy_finish() waits with a limit; past it the engine, then the
  * GPU, is reset. Only the end of the batch gives its pages back: if even the reset
- * fails, the caller is told to leak them.
+ * fails, the caller is told to leak them, and the GPU gets no copies any more, so that
+ * no more is lost.
  */
 #include "core.h"
 
@@ -61,7 +62,8 @@ void uvm_copy_add(struct uvm_copy *copy, const struct uvm_gpu_segment *seg)
  * uvm_copy_start() - hand the batch to the engine
  * @copy: the batch; nothing happens if it is empty
  *
- * Return: 0, or what the backend says; then no copy was started.
+ * Return: 0, or what the backend says, or -EIO if the GPU could not be reset once; then
+ * no copy was started.
  */
 int uvm_copy_start(struct uvm_copy *copy)
 {
@@ -70,6 +72,8 @@ int uvm_copy_start(struct uvm_copy *copy)
 
 	if (!copy->nr)
 		return 0;
+	if (READ_ONCE(gpu->lost))
+		return -EIO;
 	fence = gpu->desc.ops->copy(gpu, copy->engine, copy->seg, copy->nr);
 	if (IS_ERR(fence))
 		return PTR_ERR(fence);
@@ -114,6 +118,7 @@ int uvm_copy_finish(struct uvm_copy *copy)
 	if (!dma_fence_is_signaled(copy->fence)) {
 		pr_err("%s: reset failed, the batch's pages are lost\n",
 		       gpu->name);
+		WRITE_ONCE(gpu->lost, true);
 		ret = -ETIMEDOUT;
 	} else if (dma_fence_get_status(copy->fence) < 0) {
 		ret = -EIO;

@@ -132,7 +132,7 @@ void uvm_devmem_close(struct uvm_devmem *mem);
  * @fault_work: empties the fault buffer
  * @faults: its room
  * @next_engine: spreads copies over the engines
- * @leaked: pages of its memory given up since an engine could not be reset
+ * @lost: an engine could not be reset: nothing is copied by the GPU any more
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -148,7 +148,7 @@ struct uvm_gpu {
 	struct work_struct fault_work;
 	struct uvm_gpu_fault *faults;
 	atomic_t next_engine;
-	atomic_long_t leaked;
+	bool lost;
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);

@@ -17,12 +17,13 @@
  * forks is seen, or its child is. So rounds of that end.
  *
  * User space can hold its mmap_lock for as long as it likes, with a page fault that a
- * file system of its own serves. So each mm of a round is a work of its own, and one
- * that hangs delays its own pages only: the next round passes it over. It knows the GPU
- * by id.
+ * file system of its own serves. So somebody else's is tried for, a few times, and left
+ * to the next round if it can't be had: that delays the pages of that mm only. Each mm of
+ * a round is a work of its own, which knows the GPU by id.
  */
 #include "core.h"
 
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -35,8 +36,15 @@
 /* Rounds over all of them that bring nothing home, before somebody is told. */
 #define UVM_EVACUATE_IDLE	16U
 
-/* Tenths of a second from one round to the next, when nothing helps. */
-#define UVM_EVACUATE_SLOWEST	50U
+/*
+ * Tenths of a second from one round to the next, when nothing helps. A round is no small
+ * thing: it takes the mappings of all anonymous memory from everybody's mirrors, and
+ * older kernels split huge pages.
+ */
+#define UVM_EVACUATE_SLOWEST	300U
+
+/* So often, a millisecond apart, somebody else's mmap_lock is tried for. */
+#define UVM_EVACUATE_LOCKS	20
 
 static bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
 {
@@ -82,19 +90,37 @@ static unsigned long uvm_evacuate_vma(struct uvm_va_space *vs,
 	return addr;
 }
 
+/* The caller's own mmap_lock is waited for; that of others isn't. */
+static int uvm_evacuate_lock(struct mm_struct *mm)
+{
+	int tries;
+
+	if (mm == current->mm)
+		return mmap_read_lock_killable(mm);
+	for (tries = 0; tries < UVM_EVACUATE_LOCKS; tries++) {
+		if (mmap_read_trylock(mm))
+			return 0;
+		usleep_range(500, 1000);
+	}
+	return -EAGAIN;
+}
+
 /*
  * Once through an mm that the caller keeps; @vs, if it isn't NULL, is a VA space of it,
- * and @pfns room for a block. Returns 0, or -EINTR if it was killed.
+ * and @pfns room for a block. Returns 0, -EINTR if it was killed, or -EAGAIN if another's
+ * mmap_lock could not be had.
  */
 static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm, u32 gpu_id,
 			   unsigned long *pfns, u64 *moved)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
+	int ret;
 
 	do {
-		if (mmap_read_lock_killable(mm))
-			return -EINTR;
+		ret = uvm_evacuate_lock(mm);
+		if (ret)
+			return ret;
 		vma = find_vma(mm, addr);
 		if (vma && uvm_vma_may_have_pages(vma))
 			addr = uvm_evacuate_vma(vs, vma, addr, gpu_id, pfns,
@@ -172,10 +198,11 @@ static void uvm_mms_collect(struct xarray *mms)
 	rcu_read_unlock();
 
 	while ((vs = uvm_va_space_next(&id))) {
-		if (!uvm_mm_retain(vs)) {
+		/* While either holds, the VA space holds mm_users. */
+		spin_lock(&vs->mm_lock);
+		if (vs->mm_state == UVM_MM_ALIVE || vs->retainers)
 			uvm_mms_add(mms, vs->mm);
-			uvm_mm_release(vs);
-		}
+		spin_unlock(&vs->mm_lock);
 		uvm_va_space_put(vs);
 	}
 }
@@ -255,7 +282,7 @@ static void uvm_evacuation_add(struct uvm_evacuation *evac, struct mm_struct *mm
 
 static bool uvm_evacuated(struct uvm_gpu *gpu)
 {
-	return uvm_devmem_used_pages(&gpu->mem) <= atomic_long_read(&gpu->leaked);
+	return !uvm_devmem_used_pages(&gpu->mem) || READ_ONCE(gpu->lost);
 }
 
 /*
@@ -294,10 +321,9 @@ static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
  * uvm_evacuate_gpu() - bring home all pages of a GPU
  * @gpu: dead; nobody has a reference any more but its pages
  *
- * Until none is there but those that were lost with an engine that could not be reset.
- * After rounds that brought nothing it waits longer and longer, up to a few seconds,
- * for the last page to leave by itself, and looks again: somebody holds it, and will
- * let go, or sleeps in a page fault under its mmap_lock.
+ * Until none is there, or the GPU is lost. After rounds that brought nothing it waits
+ * longer and longer for the last page to leave by itself, and looks again: somebody
+ * holds it, and will let go, or sleeps in a page fault under its mmap_lock.
  */
 void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 {

@@ -317,10 +317,14 @@ EXPORT_SYMBOL_GPL(uvm_gpu_register);
  *
  * Waits until the last page has left. What can't be moved for long, because a
  * process's address space is locked or somebody holds the page, is told in the
- * kernel's log. No op is called after it returns. Sleeps.
+ * kernel's log. If an engine could not be reset, pages may be left: they are lost, and a
+ * process that touches one gets SIGBUS. No op is called after it returns, and the
+ * backend announces no fault any more. Sleeps.
  */
 void uvm_gpu_unregister(struct uvm_gpu *gpu)
 {
+	unsigned long used;
+
 	mutex_lock(&uvm_gpus_lock);
 	WRITE_ONCE(gpu->dead, true);
 	mutex_unlock(&uvm_gpus_lock);
@@ -335,14 +339,16 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	uvm_mirror_sync();
 	xa_destroy(&gpu->spaces);
 	kvfree(gpu->faults);
-	if (atomic_long_read(&gpu->leaked)) {
-		pr_err("%s: %ld pages are lost, since an engine could not be reset: what describes its memory stays\n",
-		       gpu->name, atomic_long_read(&gpu->leaked));
-		uvm_gpus_del(gpu);
-		return;
-	}
-	if (!uvm_gpu_is_numa(gpu))
+	if (!uvm_gpu_is_numa(gpu)) {
+		used = uvm_devmem_used_pages(&gpu->mem);
+		if (used) {
+			pr_err("%s: could not be reset, %lu pages of its memory are lost: what describes them stays\n",
+			       gpu->name, used);
+			uvm_gpus_del(gpu);
+			return;
+		}
 		uvm_gpu_del_pages(gpu);
+	}
 	uvm_gpus_del(gpu);
 	uvm_gpu_del_private(gpu);
 	kfree(gpu);

@@ -128,6 +128,9 @@ static struct uvm_gpu_space *uvm_gpu_space_alloc(struct uvm_va_space *vs,
 	return gs;
 }
 
+/* So many works of a VA space may hang in page faults before its others wait. */
+#define UVM_FAULT_WORKS		8
+
 /* The first GPU makes the workqueue. */
 static int uvm_gpu_space_need_wq(struct uvm_va_space *vs)
 {
@@ -135,7 +138,7 @@ static int uvm_gpu_space_need_wq(struct uvm_va_space *vs)
 
 	if (READ_ONCE(vs->fault_wq))
 		return 0;
-	wq = alloc_workqueue("uvm_fault", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	wq = alloc_workqueue("uvm_fault", WQ_UNBOUND | WQ_HIGHPRI, UVM_FAULT_WORKS);
 	if (!wq)
 		return -ENOMEM;
 	if (cmpxchg(&vs->fault_wq, NULL, wq))

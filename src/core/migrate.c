@@ -285,6 +285,11 @@ static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *
 	unsigned long i;
 
 	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
+	/* Its device may be gone, too. */
+	if (READ_ONCE(mv->gpu->lost)) {
+		mv->error = -EIO;
+		return;
+	}
 	for (i = 0; i < mv->args.npages; i++) {
 		if (!mv->dst[i] || uvm_move_add(mv, i, dest))
 			continue;
@@ -359,7 +364,7 @@ static int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
  * If the engine may still write to them they are lost: never unlocked, never
  * freed, their DMA mappings never given back.
  */
-static void uvm_move_fail(struct uvm_move *mv, bool to_gpu)
+static void uvm_move_fail(struct uvm_move *mv)
 {
 	bool leak = mv->error == -ETIMEDOUT;
 	unsigned long i;
@@ -371,8 +376,6 @@ static void uvm_move_fail(struct uvm_move *mv, bool to_gpu)
 		if (leak) {
 			mv->dst[i] = 0;
 			mv->dma[i] = DMA_MAPPING_ERROR;
-			if (to_gpu)
-				atomic_long_inc(&mv->gpu->leaked);
 		} else {
 			uvm_move_drop_dst(mv, i);
 		}
@@ -401,7 +404,7 @@ static void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 	if (mv->gpu && !mv->error)
 		mv->error = uvm_copy_finish(&mv->copy);
 	if (mv->error)
-		uvm_move_fail(mv, dest->gpu);
+		uvm_move_fail(mv);
 	if (mv->gpu)
 		uvm_move_unmap(mv, dest->gpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
 	migrate_vma_pages(&mv->args);

@@ -176,15 +176,16 @@ static void uvm_mm_drain_work(struct work_struct *work)
 }
 
 /*
- * Waits for the retainers, or makes the last of them see to the rest. Returns true if
- * there are none.
+ * Waits for the retainers, with @wait, or makes the last of them see to the rest.
+ * Returns true if there are none.
  */
-static bool uvm_mm_drain(struct uvm_va_space *vs)
+static bool uvm_mm_drain(struct uvm_va_space *vs, bool wait)
 {
 	bool idle;
 
-	wait_event_timeout(vs->mm_idle, !READ_ONCE(vs->retainers),
-			   msecs_to_jiffies(UVM_MM_DRAIN_MS));
+	if (wait)
+		wait_event_timeout(vs->mm_idle, !READ_ONCE(vs->retainers),
+				   msecs_to_jiffies(UVM_MM_DRAIN_MS));
 	/* The last uvm_mm_release() may still be inside the lock. */
 	spin_lock(&vs->mm_lock);
 	idle = !vs->retainers;
@@ -198,8 +199,8 @@ static bool uvm_mm_drain(struct uvm_va_space *vs)
 
 /*
  * Its caller keeps the VA space's file, and is the only one. Whoever waits for the
- * shutdown doesn't wait for the end of the mm, nor does the caller unless @wait: it may
- * be a worker that others need, and the mm's I/O of a kind that takes long.
+ * shutdown doesn't wait for the end of the mm. Without @wait nor does the caller, who
+ * may be a worker that others need; nor for retainers.
  */
 static void uvm_mm_run_shutdown(struct uvm_va_space *vs, bool wait)
 {
@@ -211,7 +212,7 @@ static void uvm_mm_run_shutdown(struct uvm_va_space *vs, bool wait)
 	uvm_mm_step(vs, UVM_MM_STEP_RELEASED);
 	uvm_gpu_spaces_free(vs);
 	uvm_mm_step(vs, UVM_MM_STEP_FREE);
-	idle = uvm_mm_drain(vs);
+	idle = uvm_mm_drain(vs, wait);
 	if (idle) {
 		uvm_mm_step(vs, UVM_MM_STEP_DRAIN);
 		uvm_mm_unpin(vs);
