@@ -202,7 +202,7 @@ static void tells_processors(void **state)
 		assert_int_equal(p[i + 1].access, 1 | 1 << 2 | 2 << i);
 	}
 	assert_int_equal(p[0].access, 0x1f);
-	assert_int_equal(p[0].copy, 1 | 1 << 2);
+	assert_int_equal(p[0].copy, 0x1f);
 	free(p);
 
 	fake.fail_cmd = UVM_CMD_QUERY_PROCESSORS;
