@@ -278,15 +278,22 @@ static void delay_set(const char *name, const char *value)
 		      "%s doesn't take %s", path, value);
 }
 
-bool delays_on(void)
+static bool delays_at(const char *points, const char *usecs)
 {
 	if (access(DELAY, F_OK))
 		return false;
+	delay_set("points", points);
+	delay_set("usecs", usecs);
 	delay_set("verbose", "0");
 	delay_set("interval", "1");
 	delay_set("times", "-1");
 	delay_set("probability", "100");
 	return true;
+}
+
+bool delays_on(void)
+{
+	return delays_at("0xffffffff", "2000");
 }
 
 void delays_off(void)
@@ -297,6 +304,12 @@ void delays_off(void)
 void delays_need(void)
 {
 	if (!delays_on())
+		SKIP("the kernel can't widen races");
+}
+
+void delays_need_at(const char *points, const char *usecs)
+{
+	if (!delays_at(points, usecs))
 		SKIP("the kernel can't widen races");
 }
 

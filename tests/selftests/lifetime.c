@@ -2263,6 +2263,46 @@ TEST_VT(killed_widened, phase_names, 60)
 	delays_off();
 }
 
+/*
+ * A fault is about to write its GPU entries when the GPU space goes: that has to wait,
+ * or the entries are written to page tables that are gone.
+ */
+static void late_fault(bool unregister)
+{
+	struct uvm_sim_cmd touch = CMD(TOUCH, .length = PAGE, .arg0 = PAGE, .arg1 = 1);
+	char *page = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	uint64_t point;
+	struct kit k;
+
+	kit_bare(&k);
+	touch.dst = ADDR(page);
+	ASSERT_RET(channel_submit(k.s.fd, k.channel, &touch, 1, &point), 0);
+	ASSERT_TRUE(WAIT_FOR(retainers(k.s.fd) == 1));
+	if (unregister)
+		EXPECT_RET(unregister_gpu(k.s.fd, k.gpu.uuid), 0);
+	else
+		EXPECT_EQ(close(k.s.mm_fd), 0);
+	EXPECT_TRUE(WAIT_FOR(retainers(k.s.fd) == 0));
+	if (unregister)
+		close(k.s.mm_fd);
+	close(k.s.fd);
+	munmap(page, PAGE);
+}
+
+static const struct variant late_fault_names[] = {
+	{ "unregister", 1, 0 }, { "close", 0, 0 }, { NULL, 0, 0 },
+};
+
+TEST_VT(late_fault_widened, late_fault_names, 60)
+{
+	unsigned int rounds = harness_rounds(3);
+
+	delays_need_at(DELAY_AT_MIRROR, "300000");
+	while (rounds--)
+		late_fault(v->kind);
+	delays_off();
+}
+
 TEST_VT(end_widened, way_names, 60)
 {
 	struct uvm_gpu_info gpu;

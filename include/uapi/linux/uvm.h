@@ -159,9 +159,9 @@ struct uvm_init {
  * mapped and answers no other command.
  *
  * Errors: EBADF if @va_space_fd is no uvm file, or if this file was closed meanwhile,
- * which released the mm; EBADFD if this file is not fresh, if @va_space_fd is no VA space, or if that VA space has, or had, an mm
- * file; EPERM if the VA space is bound to another process's mm; EOPNOTSUPP if it is
- * UVM_INIT_MULTI_PROCESS.
+ * which released the mm; EBADFD if this file is not fresh, if @va_space_fd is no VA
+ * space, or if that VA space has, or had, an mm file; EPERM if the VA space is bound to
+ * another process's mm; EOPNOTSUPP if it is UVM_INIT_MULTI_PROCESS.
  */
 struct uvm_mm_init {
 	__u32 size;
