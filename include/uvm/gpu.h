@@ -102,12 +102,16 @@ struct uvm_gpu_segment {
  * @channel_id: channel whose access stalled
  * @address: faulting address
  * @access: enum uvm_access
+ * @ticket: the backend's own, for @fault_cancel: which access of the channel it was. A
+ *	replay for somebody else makes a stalled access report itself again, and what
+ *	it reported may be read when it is long over.
  */
 struct uvm_gpu_fault {
 	u64 as_id;
 	u64 channel_id;
 	u64 address;
 	u32 access;
+	u64 ticket;
 };
 
 /**
@@ -189,8 +193,9 @@ struct uvm_gpu_channel {
  *	still has no translation faults anew. Called by several threads at a time,
  *	and so is @fault_cancel.
  * @fault_cancel: the access of @fault can't be served: stop its channel and no
- *	other. The core has recorded why. A fault whose channel is gone is
- *	ignored.
+ *	other, if it is stalled at that access still. Returns whether it was: a fault
+ *	whose access was served meanwhile, or whose channel is gone, is ignored. The
+ *	core then records why.
  *
  * @reset: stop copy engine @engine (UVM_RESET_ENGINE) or all of the GPU
  *	(UVM_RESET_GPU). When it returns 0, all fences of the scope have signaled
@@ -220,7 +225,7 @@ struct uvm_gpu_ops {
 				    struct uvm_gpu_fault *faults,
 				    unsigned int max);
 	void (*fault_replay)(struct uvm_gpu *gpu);
-	void (*fault_cancel)(struct uvm_gpu *gpu,
+	bool (*fault_cancel)(struct uvm_gpu *gpu,
 			     const struct uvm_gpu_fault *fault);
 
 	int (*reset)(struct uvm_gpu *gpu, int scope, unsigned int engine);

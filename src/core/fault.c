@@ -161,8 +161,10 @@ static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 		if (!uvm_gpu_space_enter(gs))
 			return false;
 	}
+	/* It may have been served, and be gone, since this was reported. */
+	if (!gs->gpu->desc.ops->fault_cancel(gs->gpu, fault))
+		return true;
 	uvm_channel_faulted(gs, fault, reason);
-	gs->gpu->desc.ops->fault_cancel(gs->gpu, fault);
 	return true;
 }
 

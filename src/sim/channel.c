@@ -73,11 +73,15 @@ static bool execute(struct sim_channel *ch)
 
 	while (running(ch)) {
 		ret = sim_task_step(&ch->task, &ch->port);
+		if (ret == -EAGAIN) {
+			sim_fault_stall(ch);
+			continue;
+		}
+		/* What was reported of it is history. */
+		WRITE_ONCE(ch->ticket, ch->ticket + 1);
 		if (!ret)
 			return true;
-		if (ret == -EAGAIN)
-			sim_fault_stall(ch);
-		else if (ret == -EFAULT)
+		if (ret == -EFAULT)
 			sim_channel_leave(ch, SIM_CHANNEL_FAILED);
 		cond_resched();
 	}

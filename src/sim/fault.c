@@ -80,6 +80,7 @@ void sim_fault_stall(struct sim_channel *ch)
 		.channel_id = ch->base.id,
 		.address = ch->port.address,
 		.access = ch->port.access,
+		.ticket = ch->ticket,
 	};
 	struct sim_gpu *gpu = ch->gpu;
 	int seq = atomic_read(&gpu->replay_seq);
@@ -112,6 +113,7 @@ unsigned int sim_fault_fetch(struct uvm_gpu *core, struct uvm_gpu_fault *faults,
 		faults[i].channel_id = entry->channel_id;
 		faults[i].address = entry->address;
 		faults[i].access = entry->access;
+		faults[i].ticket = entry->ticket;
 	}
 	WRITE_ONCE(ring->get, ring->get + n);
 	spin_unlock(&ring->lock);
@@ -130,16 +132,26 @@ void sim_fault_replay(struct uvm_gpu *core)
 	wake_up_all(&gpu->stall);
 }
 
-void sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault)
+/* Is the channel stalled at the very access that the fault is about? */
+static bool stalls_at(const struct sim_channel *ch, const struct uvm_gpu_fault *fault)
+{
+	return READ_ONCE(ch->ticket) == fault->ticket &&
+	       READ_ONCE(ch->port.address) == fault->address;
+}
+
+bool sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault)
 {
 	struct sim_gpu *gpu = uvm_gpu_priv(core);
 	struct sim_channel *ch;
+	bool stalls;
 
 	xa_lock(&gpu->channels);
 	ch = xa_load(&gpu->channels, fault->channel_id);
-	if (ch) {
+	stalls = ch && stalls_at(ch, fault);
+	if (stalls) {
 		sim_count(gpu, SIM_STAT_CANCELS, 1);
 		sim_channel_leave(ch, SIM_CHANNEL_STOPPED);
 	}
 	xa_unlock(&gpu->channels);
+	return stalls;
 }

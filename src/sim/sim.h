@@ -194,6 +194,7 @@ enum sim_channel_state {
  * @tlb: cached translations
  * @port: the compute engine's way to memory
  * @task: command under way
+ * @ticket: changes whenever an access is over; written by the thread
  */
 struct sim_channel {
 	struct uvm_gpu_channel base;
@@ -211,6 +212,7 @@ struct sim_channel {
 	struct sim_tlb tlb;
 	struct sim_port port;
 	struct sim_task task;
+	u64 ticket;
 };
 
 /**
@@ -366,7 +368,7 @@ void sim_fault_stall(struct sim_channel *ch);
 unsigned int sim_fault_fetch(struct uvm_gpu *core, struct uvm_gpu_fault *faults,
 			     unsigned int max);
 void sim_fault_replay(struct uvm_gpu *core);
-void sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault);
+bool sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault);
 
 /* copy.c */
 int sim_ces_init(struct sim_gpu *gpu);

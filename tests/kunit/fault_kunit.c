@@ -83,8 +83,11 @@ void uvm_channel_faulted(struct uvm_gpu_space *gs,
 	stub_faulted |= BIT_ULL(fault->channel_id);
 }
 
-static void stub_cancel(struct uvm_gpu *gpu, const struct uvm_gpu_fault *fault)
+static bool stub_stalls = true;
+
+static bool stub_cancel(struct uvm_gpu *gpu, const struct uvm_gpu_fault *fault)
 {
+	return stub_stalls;
 }
 
 static void fault_sort_and_run(struct kunit *test)
@@ -153,6 +156,13 @@ static void fault_blames_the_right_one(struct kunit *test)
 	uvm_fault_serve_block(queue, f, ARRAY_SIZE(f));
 	KUNIT_EXPECT_EQ(test, stub_calls, 4U);
 	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(2));
+
+	/* An access that is over is nobody's fault. */
+	stub_stalls = false;
+	stub_faulted = 0;
+	uvm_fault_serve_block(queue, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+	stub_stalls = true;
 
 	/* A block that keeps changing is nobody's fault. */
 	stub_result = -EBUSY;

@@ -152,7 +152,7 @@ AT(uvm_sim_cmd, length, 24);
 AT(uvm_sim_cmd, arg0, 32);
 AT(uvm_sim_cmd, arg1, 40);
 SIZE(uvm_sim_ring_entry, 56);
-SIZE(uvm_sim_fault_entry, 32);
+SIZE(uvm_sim_fault_entry, 40);
 SIZE(uvm_sim_copy_desc, 24);
 
 _Static_assert(UVM_INFO == 0xE740, "command numbers");

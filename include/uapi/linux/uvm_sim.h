@@ -160,6 +160,8 @@ struct uvm_sim_ring_entry {
  * @address: the access's first byte in the page
  * @access: 1 read, 2 write, 3 atomic
  * @__reserved: 0
+ * @ticket: the same as long as the channel stalls at this access, however often it
+ *	reports it
  */
 struct uvm_sim_fault_entry {
 	__aligned_u64 as_id;
@@ -167,6 +169,7 @@ struct uvm_sim_fault_entry {
 	__aligned_u64 address;
 	__u32 access;
 	__u32 __reserved;
+	__aligned_u64 ticket;
 };
 
 /**
