@@ -292,27 +292,30 @@ static bool uvm_mirror_must_come_home(const struct uvm_gpu *gpu, unsigned long p
 }
 
 /*
- * Brings home what must come home before the fault can be served. Returns true if
- * there was any: look again.
+ * Brings home what must come home before the fault can be served. Returns 0 if there
+ * was nothing, -EBUSY if there was: look again; -EPERM for a store that the process may
+ * not make.
  */
-static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
+static int uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 				  const unsigned long *pfns, unsigned long base,
 				  const u8 *access)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr, start;
-	bool found = false;
 	unsigned int i;
+	int ret = 0;
 
 	lockdep_assert_held(&gs->vs->mm->mmap_lock);
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
 		if (!uvm_mirror_must_come_home(gs->gpu, pfns[i], access[i]))
 			continue;
-		found = true;
+		ret = -EBUSY;
 		addr = base + i * PAGE_SIZE;
 		vma = vma_lookup(gs->vs->mm, addr);
 		if (!vma)
 			continue;
+		if (access[i] > UVM_ACCESS_READ && !(vma->vm_flags & VM_WRITE))
+			return -EPERM;
 		start = ALIGN_DOWN(addr, UVM_HOME_WINDOW);
 		uvm_migrate_home(vma, max(start, vma->vm_start),
 				 min(start + UVM_HOME_WINDOW, vma->vm_end),
@@ -320,7 +323,7 @@ static bool uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 		/* The rest of the window came along. */
 		i = (start + UVM_HOME_WINDOW - base) / PAGE_SIZE - 1;
 	}
-	return found;
+	return ret;
 }
 
 /*
@@ -424,8 +427,9 @@ static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *ran
 	ret = uvm_mirror_look_block(range, req->pfns, base);
 	if (!ret)
 		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
-	if (!ret && (uvm_mirror_bring_home(gs, req->pfns, base, access) ||
-		     !uvm_mirror_satisfied(req->pfns, access)))
+	if (!ret)
+		ret = uvm_mirror_bring_home(gs, req->pfns, base, access);
+	if (!ret && !uvm_mirror_satisfied(req->pfns, access))
 		ret = -EBUSY;
 	return ret;
 }
