@@ -97,13 +97,10 @@ static void sim_gpu_remove(void *data)
  * sim_gpu_probe() - make a GPU of a device
  * @dev: bound to a driver of this module, which need not do anything at remove
  * @config: what the GPU is
- * @ces: number of copy engines
- * @iova_mib: MiB of DMA addresses
  *
  * Return: 0 or -errno.
  */
-int sim_gpu_probe(struct device *dev, const struct sim_config *config,
-		  unsigned int ces, unsigned int iova_mib)
+int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 {
 	struct sim_gpu *gpu;
 	int ret;
@@ -113,11 +110,11 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config,
 		return -ENOMEM;
 	gpu->dev = dev;
 	gpu->config = *config;
-	gpu->nr_ces = ces;
+	gpu->nr_ces = config->ces;
 	xa_init(&gpu->channels);
 	dev_set_drvdata(dev, gpu);
 
-	ret = sim_iommu_init(gpu, iova_mib);
+	ret = sim_iommu_init(gpu);
 	if (ret)
 		goto err_free;
 	ret = sim_memory_init(gpu);

@@ -318,9 +318,9 @@ void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, u32 *len, bool write)
 	return pfn_to_kaddr(entry >> SIM_IO_SHIFT) + offset;
 }
 
-static int alloc_window(struct sim_iommu *iommu, unsigned int window_mib)
+static int alloc_window(struct sim_iommu *iommu, unsigned int mib)
 {
-	iommu->slots = (unsigned long)window_mib << (20 - PAGE_SHIFT);
+	iommu->slots = (unsigned long)mib << (20 - PAGE_SHIFT);
 	iommu->entries = vzalloc(array_size(iommu->slots,
 					    sizeof(*iommu->entries)));
 	if (!iommu->entries)
@@ -342,12 +342,11 @@ static void free_window(struct sim_iommu *iommu)
 /**
  * sim_iommu_init() - put an IOMMU in front of a device
  * @gpu: its GPU, already the device's drvdata
- * @window_mib: MiB that can be mapped at once
  *
  * Return: 0, -ENOMEM, or -EOPNOTSUPP for a device behind a real IOMMU: its DMA
  * addresses mean nothing to a thread.
  */
-int sim_iommu_init(struct sim_gpu *gpu, unsigned int window_mib)
+int sim_iommu_init(struct sim_gpu *gpu)
 {
 	struct sim_iommu *iommu = &gpu->iommu;
 	struct device *dev = gpu->dev;
@@ -358,7 +357,7 @@ int sim_iommu_init(struct sim_gpu *gpu, unsigned int window_mib)
 		return -EOPNOTSUPP;
 	}
 	spin_lock_init(&iommu->lock);
-	ret = alloc_window(iommu, window_mib);
+	ret = alloc_window(iommu, gpu->config.iova_mib);
 	if (ret)
 		return ret;
 

@@ -103,10 +103,18 @@ static void make_uuid(u8 *uuid, u8 bus, u32 number)
 #define SIM_BUS_PCI		2
 #define SIM_BUS_RANGE		3
 
+/* What all GPUs have in common. */
+static void init_config(struct sim_config *config)
+{
+	config->node = NUMA_NO_NODE;
+	config->ces = ces;
+	config->iova_mib = iova;
+	config->copy_timeout_ms = copy_timeout;
+}
+
 static int sim_platform_probe(struct platform_device *pdev)
 {
-	return sim_gpu_probe(&pdev->dev, dev_get_platdata(&pdev->dev), ces,
-			     iova);
+	return sim_gpu_probe(&pdev->dev, dev_get_platdata(&pdev->dev));
 }
 
 static struct platform_driver sim_platform_driver = {
@@ -159,11 +167,10 @@ static int sim_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		.kind = UVM_MEMORY_COHERENT,
 		.base = pci_resource_start(pdev, SIM_PCI_BAR),
 		.size = bar_size(pdev),
-		.node = NUMA_NO_NODE,
-		.copy_timeout_ms = copy_timeout,
 	};
 	int ret;
 
+	init_config(&config);
 	if (!(pci_resource_flags(pdev, SIM_PCI_BAR) & IORESOURCE_MEM) ||
 	    !config.size || !IS_ALIGNED(config.base, SIM_HUGE_SIZE)) {
 		dev_err(&pdev->dev, "BAR 2 isn't 2 MiB of memory or more: use ivshmem-plain with a larger memdev\n");
@@ -176,7 +183,7 @@ static int sim_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		 pci_name(pdev));
 	make_uuid(config.uuid, SIM_BUS_PCI,
 		  pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev));
-	return sim_gpu_probe(&pdev->dev, &config, ces, iova);
+	return sim_gpu_probe(&pdev->dev, &config);
 }
 
 /* No MODULE_DEVICE_TABLE(): a function may be anybody's until pci=1 is given. */
@@ -234,10 +241,9 @@ static int configure_platform(struct sim_config *config, unsigned int i)
 {
 	const char *k = kind[min(i, nr_kind - 1)];
 
-	config->copy_timeout_ms = copy_timeout;
+	init_config(config);
 	snprintf(config->name, sizeof(config->name), "uvm-sim%u", i);
 	make_uuid(config->uuid, SIM_BUS_PLATFORM, i);
-	config->node = NUMA_NO_NODE;
 	if (!strcmp(k, "private"))
 		return configure_private(config, mem[min(i, nr_mem - 1)]);
 	if (!strcmp(k, "numa"))
@@ -264,9 +270,8 @@ static int configure_range(struct sim_config *config)
 		       range);
 		return -EBUSY;
 	}
+	init_config(config);
 	config->kind = UVM_MEMORY_COHERENT;
-	config->node = NUMA_NO_NODE;
-	config->copy_timeout_ms = copy_timeout;
 	strscpy(config->name, "uvm-sim-range", sizeof(config->name));
 	make_uuid(config->uuid, SIM_BUS_RANGE, 0);
 	return 0;

@@ -73,6 +73,8 @@ enum sim_stat {
  * @base: physical address of coherent memory
  * @size: bytes of memory; a multiple of 2 MiB
  * @node: the NUMA node it is, or NUMA_NO_NODE
+ * @ces: number of copy engines
+ * @iova_mib: MiB of DMA addresses
  * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
  */
 struct sim_config {
@@ -82,6 +84,8 @@ struct sim_config {
 	u64 base;
 	u64 size;
 	int node;
+	unsigned int ces;
+	unsigned int iova_mib;
 	unsigned int copy_timeout_ms;
 };
 
@@ -324,8 +328,7 @@ static inline struct sim_channel *to_sim_channel(struct uvm_gpu_channel *channel
 }
 
 /* gpu.c */
-int sim_gpu_probe(struct device *dev, const struct sim_config *config,
-		  unsigned int ces, unsigned int iova_mib);
+int sim_gpu_probe(struct device *dev, const struct sim_config *config);
 
 /* memory.c */
 int sim_memory_init(struct sim_gpu *gpu);
@@ -334,7 +337,7 @@ void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len, bool system,
 		    bool write);
 
 /* iommu.c */
-int sim_iommu_init(struct sim_gpu *gpu, unsigned int window_mib);
+int sim_iommu_init(struct sim_gpu *gpu);
 void sim_iommu_fini(struct sim_gpu *gpu);
 void *sim_iommu_lookup(struct sim_iommu *iommu, u64 addr, u32 *len,
 		       bool write);
