@@ -48,7 +48,22 @@ enum uvm_aperture {
 	UVM_APERTURE_SYSTEM = 1,
 };
 
-/* &uvm_gpu_entry.flags */
+/**
+ * DOC: Rights of an entry
+ *
+ * &uvm_gpu_entry.flags is a mask of them; an entry is always readable.
+ *
+ * - UVM_ENTRY_WRITE: stores are allowed.
+ * - UVM_ENTRY_ATOMIC: atomics are allowed, together with UVM_ENTRY_WRITE only. An
+ *   atomic that finds no entry with it faults with UVM_ACCESS_ATOMIC, also where a
+ *   store would be allowed. On device memory the backend sees to it that an atomic is
+ *   one against everybody who can reach that memory. On system memory it is one among
+ *   the atomics of this GPU, and no more: it may be a read and a write on the bus, so
+ *   an entry that says UVM_ENTRY_ATOMIC there must keep out the CPU and other GPUs.
+ *   The core writes none unless the GPU has UVM_GPU_CAP_SYSTEM_ATOMICS.
+ */
+
+/* &uvm_gpu_entry.flags, see DOC: Rights of an entry */
 #define UVM_ENTRY_WRITE		BIT(0)
 #define UVM_ENTRY_ATOMIC	BIT(1)
 
@@ -58,7 +73,7 @@ enum uvm_aperture {
  * @addr: device or DMA address, aligned to the page
  * @shift: log2 of the page size; one of &uvm_gpu_desc.page_sizes
  * @aperture: enum uvm_aperture
- * @flags: mask of UVM_ENTRY_*; an entry is always readable
+ * @flags: mask of UVM_ENTRY_*, see DOC: Rights of an entry
  */
 struct uvm_gpu_entry {
 	u64 va;
@@ -231,6 +246,9 @@ struct uvm_gpu_ops {
 	int (*reset)(struct uvm_gpu *gpu, int scope, unsigned int engine);
 };
 
+/* &uvm_gpu_desc.caps: entries of system memory may have UVM_ENTRY_ATOMIC */
+#define UVM_GPU_CAP_SYSTEM_ATOMICS	BIT_ULL(0)
+
 /**
  * struct uvm_gpu_desc - what a GPU is
  * @name: text for people, at most UVM_NAME_LEN - 1 bytes
@@ -253,6 +271,7 @@ struct uvm_gpu_ops {
  * @fault_entries: faults that the fault buffer holds at most
  * @copy_timeout_ms: how long a batch of copies of 2 MiB may take before the
  *	engine counts as hung; 0 for the default of 10 s
+ * @caps: mask of UVM_GPU_CAP_*; a GPU without any is a whole one
  */
 struct uvm_gpu_desc {
 	const char *name;
@@ -270,6 +289,7 @@ struct uvm_gpu_desc {
 	unsigned int copy_engines;
 	unsigned int fault_entries;
 	unsigned int copy_timeout_ms;
+	u64 caps;
 };
 
 struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc);

@@ -275,6 +275,11 @@ static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
 	return uvm_page_is_ours(page) && uvm_gpu_of_page(page) == gpu;
 }
 
+static bool uvm_mirror_system_atomics(const struct uvm_gpu *gpu)
+{
+	return gpu->desc.caps & UVM_GPU_CAP_SYSTEM_ATOMICS;
+}
+
 /*
  * A page that the GPU can't use where it is. One is in another GPU's memory. Or it
  * is in this GPU's private memory, shared after a fork, and to be written: HMM
@@ -476,6 +481,10 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 		page = hmm_pfn_to_page(req->pfns[i]);
 		if (uvm_page_is_ours(page))
 			continue;
+		/* No entry would do. */
+		if (access[i] == UVM_ACCESS_ATOMIC &&
+		    !uvm_mirror_system_atomics(gs->gpu))
+			return -EFAULT;
 		if (!block)
 			block = uvm_dma_block_get(span, base);
 		if (!block)
@@ -520,6 +529,9 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 		req->replaced |= block->map[i] != UVM_DMA_NONE;
 		swap(block->map[i], req->dma[i]);
 	}
+	/* Nobody keeps the CPU away: atomic among those of this GPU only. */
+	if (write && uvm_mirror_system_atomics(gs->gpu))
+		entry->flags |= UVM_ENTRY_ATOMIC;
 	if (!uvm_dma_serves(block->map[i], write))
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;

@@ -71,6 +71,7 @@ static int register_gpu(struct sim_gpu *gpu)
 		.copy_engines = gpu->nr_ces,
 		.fault_entries = UVM_SIM_FAULT_ENTRIES,
 		.copy_timeout_ms = config->copy_timeout_ms,
+		.caps = config->caps,
 	};
 
 	memcpy(desc.uuid, config->uuid, sizeof(desc.uuid));
@@ -90,6 +91,7 @@ static void sim_gpu_remove(void *data)
 	sim_memory_fini(gpu);
 	sim_iommu_fini(gpu);
 	dev_set_drvdata(gpu->dev, NULL);
+	mutex_destroy(&gpu->atomics);
 	kfree(gpu);
 }
 
@@ -111,6 +113,7 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 	gpu->dev = dev;
 	gpu->config = *config;
 	gpu->nr_ces = config->ces;
+	mutex_init(&gpu->atomics);
 	xa_init(&gpu->channels);
 	dev_set_drvdata(dev, gpu);
 
@@ -143,6 +146,7 @@ err_iommu:
 	sim_iommu_fini(gpu);
 err_free:
 	dev_set_drvdata(dev, NULL);
+	mutex_destroy(&gpu->atomics);
 	kfree(gpu);
 	return ret;
 }

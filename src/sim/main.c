@@ -78,6 +78,10 @@ static unsigned int copy_timeout;
 module_param(copy_timeout, uint, 0444);
 MODULE_PARM_DESC(copy_timeout, "ms after which a batch of copies counts as hung (default 0: the core's default)");
 
+static bool system_atomics = true;
+module_param(system_atomics, bool, 0444);
+MODULE_PARM_DESC(system_atomics, "GPUs can do atomics on system memory; else those fault (default Y)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -110,6 +114,8 @@ static void init_config(struct sim_config *config)
 	config->ces = ces;
 	config->iova_mib = iova;
 	config->copy_timeout_ms = copy_timeout;
+	if (system_atomics)
+		config->caps |= UVM_GPU_CAP_SYSTEM_ATOMICS;
 }
 
 static int sim_platform_probe(struct platform_device *pdev)

@@ -211,14 +211,26 @@ static u64 leaf_of(const struct uvm_gpu_entry *entry)
 	return pte;
 }
 
-static bool bad_entry(const struct uvm_gpu_entry *entry)
+/* Atomics need the right to store, and on system memory a GPU that can do them. */
+static bool bad_rights(const struct sim_gpu *gpu,
+		       const struct uvm_gpu_entry *entry)
+{
+	if (!(entry->flags & UVM_ENTRY_ATOMIC))
+		return false;
+	return !(entry->flags & UVM_ENTRY_WRITE) ||
+	       (entry->aperture == UVM_APERTURE_SYSTEM &&
+		!(gpu->config.caps & UVM_GPU_CAP_SYSTEM_ATOMICS));
+}
+
+static bool bad_entry(const struct sim_gpu *gpu,
+		      const struct uvm_gpu_entry *entry)
 {
 	u64 size = 1ULL << entry->shift;
 
 	return (entry->shift != UVM_SIM_PAGE_SHIFT &&
 		entry->shift != UVM_SIM_HUGE_SHIFT) ||
 	       !IS_ALIGNED(entry->va, size) || !IS_ALIGNED(entry->addr, size) ||
-	       bad_range(entry->va, size);
+	       bad_range(entry->va, size) || bad_rights(gpu, entry);
 }
 
 void sim_map(struct uvm_gpu_as *base, const struct uvm_gpu_entry *entries,
@@ -229,9 +241,10 @@ void sim_map(struct uvm_gpu_as *base, const struct uvm_gpu_entry *entries,
 	struct sim_pt *pt;
 
 	for (entry = entries; entry < entries + count; entry++) {
-		if (WARN_ONCE(bad_entry(entry),
-			      "uvm_sim: bad entry: va %#llx addr %#llx shift %u\n",
-			      entry->va, entry->addr, entry->shift))
+		if (WARN_ONCE(bad_entry(as->gpu, entry),
+			      "uvm_sim: bad entry: va %#llx addr %#llx shift %u aperture %u flags %#x\n",
+			      entry->va, entry->addr, entry->shift,
+			      entry->aperture, entry->flags))
 			continue;
 		pt = level1_of(as, entry->va);
 		if (WARN_ONCE(!pt, "uvm_sim: map of %#llx, not prepared\n",
@@ -302,19 +315,28 @@ unsigned long sim_unmap(struct uvm_gpu_as *base, u64 start, u64 length)
 	return unmap_range(as->root, SIM_ROOT_LEVEL, start, start + length - 1);
 }
 
+static bool grants(u64 pte, u32 access)
+{
+	u64 need = UVM_SIM_PTE_VALID;
+
+	if (access != UVM_ACCESS_READ)
+		need |= UVM_SIM_PTE_WRITE;
+	if (access == UVM_ACCESS_ATOMIC)
+		need |= UVM_SIM_PTE_ATOMIC;
+	return (pte & need) == need;
+}
+
 /* Set accessed and dirty in the leaf that held @pte, if it grants the access. */
-static u64 use_leaf(u64 *slot, u64 pte, bool write)
+static u64 use_leaf(u64 *slot, u64 pte, u32 access)
 {
 	const u64 huge = pte & UVM_SIM_PTE_HUGE;
 	u64 new;
 
 	do {
-		if (!(pte & UVM_SIM_PTE_VALID) ||
-		    (pte & UVM_SIM_PTE_HUGE) != huge ||
-		    (write && !(pte & UVM_SIM_PTE_WRITE)))
+		if ((pte & UVM_SIM_PTE_HUGE) != huge || !grants(pte, access))
 			return 0;
 		new = pte | UVM_SIM_PTE_ACCESSED;
-		if (write)
+		if (access != UVM_ACCESS_READ)
 			new |= UVM_SIM_PTE_DIRTY;
 		if (new == pte)
 			return pte;
@@ -326,12 +348,12 @@ static u64 use_leaf(u64 *slot, u64 pte, bool write)
  * sim_walk() - the MMU's table walk
  * @as: address space
  * @va: any address
- * @write: the access stores
+ * @access: enum uvm_access
  *
  * Return: the leaf, accessed (and dirty) set, or 0 if there is none or it doesn't
  * grant the access. Takes no lock.
  */
-u64 sim_walk(struct sim_as *as, u64 va, bool write)
+u64 sim_walk(struct sim_as *as, u64 va, u32 access)
 {
 	u64 *table = as->root->entries;
 	unsigned int level;
@@ -345,7 +367,7 @@ u64 sim_walk(struct sim_as *as, u64 va, bool write)
 		if (!(pte & UVM_SIM_PTE_VALID))
 			return 0;
 		if (!level || pte & UVM_SIM_PTE_HUGE)
-			return use_leaf(slot, pte, write);
+			return use_leaf(slot, pte, access);
 		table = phys_to_virt(pte & UVM_SIM_PTE_ADDR);
 	}
 }

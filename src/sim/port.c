@@ -13,9 +13,13 @@
  * is; if it doesn't grant it, or a store would have to set dirty, the tables are
  * walked. So more rights need no invalidate, and fewer do.
  *
- * An atomic on system memory is one only if the leaf says so. Otherwise it is a
- * load and a store, and the bus is free in between. An invalidate in between
- * makes it start anew, so that the store isn't an old access under way.
+ * An atomic in the GPU's own memory is one transaction. One in system memory is a
+ * read and a write, and the bus is free in between, for a while on purpose: whoever
+ * gave the leaf its right to atomics must have kept the CPU and other GPUs away, and
+ * if he didn't their stores are lost. The GPU's own atomics wait for each other
+ * (&sim_gpu.atomics), outside of &sim_tlb.lock, so nobody but they wait for the
+ * window. An invalidate in it makes the atomic start anew, so that the write isn't
+ * an old access under way.
  */
 
 #include <linux/delay.h>
@@ -24,7 +28,7 @@
 
 #include "sim.h"
 
-/* How long a system memory atomic leaves the bus to others. */
+/* How long an atomic in system memory leaves the bus to others. */
 #define SIM_ATOMIC_WINDOW_US	1
 
 static unsigned int leaf_shift(u64 pte)
@@ -62,7 +66,7 @@ static bool serves(u64 pte, u32 access)
 
 	if (access != UVM_ACCESS_READ)
 		need |= UVM_SIM_PTE_WRITE | UVM_SIM_PTE_DIRTY;
-	if (access == UVM_ACCESS_ATOMIC && pte & UVM_SIM_PTE_SYSTEM)
+	if (access == UVM_ACCESS_ATOMIC)
 		need |= UVM_SIM_PTE_ATOMIC;
 	return (pte & need) == need;
 }
@@ -81,7 +85,7 @@ static u64 translate(struct sim_channel *ch, u64 va, u32 access)
 		return pte;
 	}
 	tlb->misses++;
-	pte = sim_walk(ch->as, va, access != UVM_ACCESS_READ);
+	pte = sim_walk(ch->as, va, access);
 	if (pte)
 		tlb_fill(tlb, va, pte);
 	return pte;
@@ -178,8 +182,11 @@ static int port_touch(struct sim_port *port, u64 va)
 	return ret;
 }
 
-/* Add in one transaction, or else return 1 and the old value in @old. */
-static int add_or_load(struct sim_channel *ch, u64 va, u64 value, u64 *old)
+/*
+ * Add in one transaction, or else, in system memory, return 1. Then @old, unless it
+ * is NULL, has what was read for the second one.
+ */
+static int add_or_read(struct sim_channel *ch, u64 va, u64 value, u64 *old)
 {
 	int ret = 0;
 	void *p;
@@ -189,20 +196,22 @@ static int add_or_load(struct sim_channel *ch, u64 va, u64 value, u64 *old)
 	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
 	if (IS_ERR(p)) {
 		ret = PTR_ERR(p);
-	} else if (pte & UVM_SIM_PTE_SYSTEM && !(pte & UVM_SIM_PTE_ATOMIC)) {
-		*old = READ_ONCE(*(u64 *)p);
-		ch->tlb.split = va;
-		ch->tlb.split_valid = true;
-		ret = 1;
-	} else {
+	} else if (!(pte & UVM_SIM_PTE_SYSTEM)) {
 		atomic64_add(value, (atomic64_t *)p);
+	} else {
+		ret = 1;
+		if (old) {
+			*old = READ_ONCE(*(u64 *)p);
+			ch->tlb.split = va;
+			ch->tlb.split_valid = true;
+		}
 	}
 	spin_unlock(&ch->tlb.lock);
 	return ret;
 }
 
-/* The second half; returns 1 if the first one must be repeated. */
-static int store_sum(struct sim_channel *ch, u64 va, u64 sum)
+/* The second transaction; returns 1 if the first one must be repeated. */
+static int write_sum(struct sim_channel *ch, u64 va, u64 sum)
 {
 	int ret = 0;
 	void *p;
@@ -221,21 +230,33 @@ static int store_sum(struct sim_channel *ch, u64 va, u64 sum)
 	return ret;
 }
 
-static int port_add(struct sim_port *port, u64 va, u64 value)
+static int add_in_system(struct sim_channel *ch, u64 va, u64 value)
 {
-	struct sim_channel *ch = to_channel(port);
 	u64 old;
 	int ret;
 
+	mutex_lock(&ch->gpu->atomics);
 	do {
-		ret = add_or_load(ch, va, value, &old);
+		ret = add_or_read(ch, va, value, &old);
 		if (ret <= 0)
-			return ret;
+			break;
 		udelay(SIM_ATOMIC_WINDOW_US);
 		cond_resched();
-		ret = store_sum(ch, va, old + value);
+		ret = write_sum(ch, va, old + value);
+		if (ret >= 0)
+			sim_count(ch->gpu, ret ? SIM_STAT_SYSTEM_ATOMIC_RETRIES :
+						 SIM_STAT_SYSTEM_ATOMICS, 1);
 	} while (ret > 0);
+	mutex_unlock(&ch->gpu->atomics);
 	return ret;
+}
+
+static int port_add(struct sim_port *port, u64 va, u64 value)
+{
+	struct sim_channel *ch = to_channel(port);
+	int ret = add_or_read(ch, va, value, NULL);
+
+	return ret > 0 ? add_in_system(ch, va, value) : ret;
 }
 
 static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)

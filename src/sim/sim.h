@@ -9,8 +9,8 @@
  *
  * Locks, outermost first; none is held across a call into the core:
  *
- * - &sim_as.prepare_lock, &sim_ce.reset_lock, &sim_channel.submit_lock: mutexes,
- *   none inside another
+ * - &sim_as.prepare_lock, &sim_ce.reset_lock, &sim_channel.submit_lock,
+ *   &sim_gpu.atomics: mutexes, none inside another
  * - &sim_gpu.channels (xa_lock) or &sim_as.channels_lock
  * - &sim_tlb.lock
  * - &sim_ce.lock, &sim_fault_ring.lock, &sim_iommu.lock (irq-safe): leaves
@@ -55,6 +55,8 @@ enum sim_stat {
 	SIM_STAT_TLB_HITS,
 	SIM_STAT_TLB_MISSES,
 	SIM_STAT_TLB_INVALIDATES,
+	SIM_STAT_SYSTEM_ATOMICS,
+	SIM_STAT_SYSTEM_ATOMIC_RETRIES,
 	SIM_STAT_FAULTS,
 	SIM_STAT_FAULT_RING_FULL,
 	SIM_STAT_REPLAYS,
@@ -76,6 +78,7 @@ enum sim_stat {
  * @ces: number of copy engines
  * @iova_mib: MiB of DMA addresses
  * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
+ * @caps: as &uvm_gpu_desc.caps
  */
 struct sim_config {
 	char name[UVM_NAME_LEN];
@@ -87,6 +90,7 @@ struct sim_config {
 	unsigned int ces;
 	unsigned int iova_mib;
 	unsigned int copy_timeout_ms;
+	u64 caps;
 };
 
 /**
@@ -154,8 +158,8 @@ struct sim_tlb_entry {
  * struct sim_tlb - TLB of one channel
  * @lock: held from translation to the end of the access
  * @entries: direct-mapped by virtual page
- * @split: address of an atomic between its load and its store
- * @split_valid: no invalidate hit @split since the load
+ * @split: address of an atomic in system memory between its read and its write
+ * @split_valid: no invalidate hit @split since the read
  * @hits: lookups that were served from here
  * @misses: lookups that walked the tables
  */
@@ -270,6 +274,8 @@ struct sim_ce {
  * @core: the core's object
  * @memory: CPU address of device address 0; NULL for UVM_MEMORY_NUMA
  * @iommu: translation of DMA addresses
+ * @atomics: held from the read to the write of an atomic in system memory: those of
+ *	a GPU meet in its L2 cache
  * @faults: fault ring
  * @channels: by id; its lock keeps a channel that was found
  * @replay_seq: number of replays
@@ -290,6 +296,7 @@ struct sim_gpu {
 	struct uvm_gpu *core;
 	void *memory;
 	struct sim_iommu iommu;
+	struct mutex atomics;
 	struct sim_fault_ring faults;
 	struct xarray channels;
 	atomic_t replay_seq;
@@ -349,7 +356,7 @@ int sim_map_prepare(struct uvm_gpu_as *as, u64 start, u64 length);
 void sim_map(struct uvm_gpu_as *as, const struct uvm_gpu_entry *entries,
 	     unsigned int count);
 unsigned long sim_unmap(struct uvm_gpu_as *as, u64 start, u64 length);
-u64 sim_walk(struct sim_as *as, u64 va, bool write);
+u64 sim_walk(struct sim_as *as, u64 va, u32 access);
 
 /* port.c */
 void sim_tlb_invalidate(struct uvm_gpu_as *as, u64 start, u64 length);

@@ -1815,6 +1815,39 @@ TEST_VT(atomics_exact, devices_huge, 60)
 	fix_close(&f);
 }
 
+/*
+ * The same where the CPU left the memory. Nobody but this GPU touches it meanwhile, and
+ * its own atomics never disturb each other.
+ */
+TEST_VT(atomics_in_place, devices, 60)
+{
+	enum { CHANNELS = 4, WORDS = 3 };
+	uint64_t point[CHANNELS], *p, adds = 500, seen;
+	struct uvm_sim_cmd c[WORDS];
+	uint32_t channel[CHANNELS];
+	struct fix f;
+	int i, k;
+
+	fix_open(&f, v);
+	p = fix_buffer(&f, f.length);
+	memset(p, 0, f.length);
+	for (k = 0; k < WORDS; k++)
+		c[k] = CMD(ATOMIC_ADD, .dst = ADDR(p) + k * (PAGE + 8),
+			   .arg0 = k + 1, .arg1 = adds);
+	for (i = 0; i < CHANNELS; i++)
+		ASSERT_RET(channel_create(f.s.fd, f.gpu.uuid, &channel[i]), 0);
+	for (i = 0; i < CHANNELS; i++)
+		ASSERT_RET(channel_submit(f.s.fd, channel[i], c, WORDS, &point[i]), 0);
+	for (i = 0; i < CHANNELS; i++)
+		EXPECT_RET(channel_wait(f.s.fd, channel[i], point[i], PATIENCE, NULL),
+			   0);
+	for (k = 0; k < WORDS; k++) {
+		seen = *(uint64_t *)((char *)p + k * (PAGE + 8));
+		EXPECT_EQ(seen, CHANNELS * adds * (k + 1));
+	}
+	fix_close(&f);
+}
+
 /* ---- reach ---- */
 
 /* Addresses all over the space: every level of the page tables has a say. */

@@ -18,6 +18,11 @@
  * not the right, stalls the channel, and is repeated after a replay; nothing
  * before it in the command is repeated. A command is not atomic: another channel,
  * or the CPU, sees its stores as they happen.
+ *
+ * An atomic in the GPU's own memory is one for everybody. In system memory it is a
+ * read and, some time later, a write. Only one of a GPU is between the two, so the
+ * atomics of a GPU don't disturb each other; what the CPU or another GPU does in
+ * between is lost. The driver must keep them away.
  */
 
 /**
@@ -35,7 +40,7 @@
  * @UVM_SIM_SUM: stores the sum mod 2^64 of the @length / 8 little-endian __u64
  *	at @src as a __u64 at @dst (both 8-byte aligned, @length a multiple of 8)
  * @UVM_SIM_ATOMIC_ADD: adds @arg0 to the __u64 at @dst (8-byte aligned), @arg1
- *	times, each time atomically
+ *	times, each time atomically; see DOC: Commands
  * @UVM_SIM_CHASE: follows @arg0 pointers: p = @src, then p = *(__u64 *)p; stores
  *	the last p at @dst (all 8-byte aligned)
  * @UVM_SIM_TOUCH: reads one byte (@arg1 == 0), or writes back the byte it reads
@@ -123,6 +128,9 @@ struct uvm_sim_ring_entry {
  * 4 KiB. A table entry has UVM_SIM_PTE_VALID alone and the table's address. The
  * MMU caches valid leaf entries only, in a TLB for each channel, and drops them
  * only when told.
+ *
+ * A leaf is readable; a store needs UVM_SIM_PTE_WRITE, and an atomic also
+ * UVM_SIM_PTE_ATOMIC.
  */
 
 #define UVM_SIM_VA_BITS		48
