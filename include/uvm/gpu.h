@@ -130,6 +130,18 @@ struct uvm_gpu_fault {
 };
 
 /**
+ * struct uvm_gpu_counter - one entry of the buffer of access counters
+ * @as_id: address space
+ * @address: GPU virtual address of the granule, see &uvm_gpu_desc.access_granule
+ * @count: what was counted there, at least the threshold
+ */
+struct uvm_gpu_counter {
+	u64 as_id;
+	u64 address;
+	u32 count;
+};
+
+/**
  * struct uvm_gpu_as - the part of a GPU address space that the core knows
  * @gpu: set by the core before the ops see it again
  * @id: as given to &uvm_gpu_ops.as_create
@@ -212,6 +224,26 @@ struct uvm_gpu_channel {
  *	whose access was served meanwhile, or whose channel is gone, is ignored. The
  *	core then records why.
  *
+ * @counter_enable: count the accesses that go through entries of memory which is not
+ *	the GPU's own, by granule. When a count reaches @threshold it is written to
+ *	the counter buffer, once, and announced (uvm_gpu_counters_pending()). While
+ *	enabled: change the threshold. 0 disables: counts, and what the buffer holds,
+ *	are forgotten. What an access counts for, more if it is larger, is the GPU's
+ *	own affair, and it may forget counts: a count is a hint. Not called by
+ *	several threads at a time. May sleep. Returns 0, or -errno if it can't be
+ *	done; then nothing is counted.
+ * @counter_fetch: take up to @max entries off the counter buffer. Returns their
+ *	number. An address space may be gone by then. If the buffer is full, entries
+ *	are dropped, but not for good: a granule whose entry was dropped notifies
+ *	with a later access. Called by one thread at a time. May sleep.
+ * @counter_clear: start anew at 0 with the granule of @counter. Until then one that
+ *	has notified counts no further. If it isn't counted any more, nothing is
+ *	done. Called by several threads at a time. May sleep.
+ *
+ *	The three are optional: a GPU has all of them and an
+ *	&uvm_gpu_desc.access_granule, or none. @as_destroy forgets the counts of an
+ *	address space.
+ *
  * @reset: stop copy engine @engine (UVM_RESET_ENGINE) or all of the GPU
  *	(UVM_RESET_GPU). When it returns 0, all fences of the scope have signaled
  *	and the hardware makes no access for them any more. Called when a wait
@@ -243,6 +275,13 @@ struct uvm_gpu_ops {
 	bool (*fault_cancel)(struct uvm_gpu *gpu,
 			     const struct uvm_gpu_fault *fault);
 
+	int (*counter_enable)(struct uvm_gpu *gpu, u32 threshold);
+	unsigned int (*counter_fetch)(struct uvm_gpu *gpu,
+				      struct uvm_gpu_counter *counters,
+				      unsigned int max);
+	void (*counter_clear)(struct uvm_gpu *gpu,
+			      const struct uvm_gpu_counter *counter);
+
 	int (*reset)(struct uvm_gpu *gpu, int scope, unsigned int engine);
 };
 
@@ -272,6 +311,8 @@ struct uvm_gpu_ops {
  * @copy_timeout_ms: how long a batch of copies of 2 MiB may take before the
  *	engine counts as hung; 0 for the default of 10 s
  * @caps: mask of UVM_GPU_CAP_*; a GPU without any is a whole one
+ * @access_granule: bytes of virtual address space that have an access counter, a
+ *	power of two of at least a page; 0 if it has no access counters
  */
 struct uvm_gpu_desc {
 	const char *name;
@@ -290,6 +331,7 @@ struct uvm_gpu_desc {
 	unsigned int fault_entries;
 	unsigned int copy_timeout_ms;
 	u64 caps;
+	u64 access_granule;
 };
 
 struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc);
@@ -297,6 +339,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu);
 void *uvm_gpu_priv(struct uvm_gpu *gpu);
 
 void uvm_gpu_fault_pending(struct uvm_gpu *gpu);
+void uvm_gpu_counters_pending(struct uvm_gpu *gpu);
 void uvm_channel_complete(struct uvm_gpu_channel *channel, u64 point);
 void uvm_channel_failed(struct uvm_gpu_channel *channel, u64 address);
 

@@ -380,6 +380,18 @@ void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_fault_pending);
 
+/**
+ * uvm_gpu_counters_pending() - there are access counters to fetch
+ * @gpu: from uvm_gpu_register()
+ *
+ * Any context. May be called more often than needed; must be called after every
+ * entry that was written. Counters are never enabled, so there is nothing to do.
+ */
+void uvm_gpu_counters_pending(struct uvm_gpu *gpu)
+{
+}
+EXPORT_SYMBOL_GPL(uvm_gpu_counters_pending);
+
 /* A reference to the GPU @uuid that pins its backend, or NULL. */
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid)
 {

@@ -34,6 +34,9 @@ static const char * const stat_names[SIM_STAT_NR] = {
 	[SIM_STAT_FAULT_RING_FULL] = "fault_ring_full",
 	[SIM_STAT_REPLAYS] = "replays",
 	[SIM_STAT_CANCELS] = "cancels",
+	[SIM_STAT_COUNTER_NOTIFICATIONS] = "counter_notifications",
+	[SIM_STAT_COUNTER_RING_FULL] = "counter_ring_full",
+	[SIM_STAT_COUNTERS_LOST] = "counters_lost",
 	[SIM_STAT_RESETS] = "resets",
 	[SIM_STAT_BAD_ACCESSES] = "bad_accesses",
 	[SIM_STAT_BAD_UNMAPS] = "bad_unmaps",
@@ -70,6 +73,8 @@ static int stats_show(struct seq_file *m, void *unused)
 		seq_printf(m, "%s %llu\n", stat_names[i], values[i]);
 	seq_printf(m, "channels %u\n", channels);
 	seq_printf(m, "fences %d\n", atomic_read(&gpu->jobs) - 1);
+	seq_printf(m, "counter_threshold %u\n",
+		   READ_ONCE(gpu->counters.threshold));
 	seq_printf(m, "iova_mapped %lu\n", READ_ONCE(gpu->iommu.mapped));
 	seq_printf(m, "iova_strict %d\n", gpu->iommu.strict);
 	return 0;

@@ -50,6 +50,9 @@ static const struct uvm_gpu_ops sim_gpu_ops = {
 	.fault_fetch = sim_fault_fetch,
 	.fault_replay = sim_fault_replay,
 	.fault_cancel = sim_fault_cancel,
+	.counter_enable = sim_counter_enable,
+	.counter_fetch = sim_counter_fetch,
+	.counter_clear = sim_counter_clear,
 	.reset = sim_reset,
 };
 
@@ -72,6 +75,7 @@ static int register_gpu(struct sim_gpu *gpu)
 		.fault_entries = UVM_SIM_FAULT_ENTRIES,
 		.copy_timeout_ms = config->copy_timeout_ms,
 		.caps = config->caps,
+		.access_granule = config->access_granule,
 	};
 
 	memcpy(desc.uuid, config->uuid, sizeof(desc.uuid));
@@ -87,6 +91,7 @@ static void sim_gpu_remove(void *data)
 	WARN_ON_ONCE(!xa_empty(&gpu->channels));
 	sim_debugfs_remove(gpu);
 	sim_ces_fini(gpu);
+	sim_counters_fini(gpu);
 	sim_fault_fini(gpu);
 	sim_memory_fini(gpu);
 	sim_iommu_fini(gpu);
@@ -126,9 +131,12 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 	ret = sim_fault_init(gpu);
 	if (ret)
 		goto err_memory;
-	ret = sim_ces_init(gpu);
+	ret = sim_counters_init(gpu);
 	if (ret)
 		goto err_fault;
+	ret = sim_ces_init(gpu);
+	if (ret)
+		goto err_counters;
 	sim_debugfs_add(gpu);
 	ret = register_gpu(gpu);
 	if (ret)
@@ -138,6 +146,8 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 err_debugfs:
 	sim_debugfs_remove(gpu);
 	sim_ces_fini(gpu);
+err_counters:
+	sim_counters_fini(gpu);
 err_fault:
 	sim_fault_fini(gpu);
 err_memory:

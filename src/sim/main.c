@@ -19,6 +19,7 @@
 #include <linux/cpumask.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -82,6 +83,10 @@ static bool system_atomics = true;
 module_param(system_atomics, bool, 0444);
 MODULE_PARM_DESC(system_atomics, "GPUs can do atomics on system memory; else those fault (default Y)");
 
+static unsigned int granule = 64;
+module_param(granule, uint, 0444);
+MODULE_PARM_DESC(granule, "KiB that have an access counter, a power of two from 4 to 2048, or 0 for no access counters (default 64)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -114,6 +119,7 @@ static void init_config(struct sim_config *config)
 	config->ces = ces;
 	config->iova_mib = iova;
 	config->copy_timeout_ms = copy_timeout;
+	config->access_granule = (u64)granule * SZ_1K;
 	if (system_atomics)
 		config->caps |= UVM_GPU_CAP_SYSTEM_ATOMICS;
 }
@@ -296,6 +302,12 @@ static int check_params(void)
 	if (iova < 64 || iova > SIM_IOVA_MAX || iova % 2) {
 		pr_err("iova=%u: give an even number of MiB from 64 to %u\n",
 		       iova, SIM_IOVA_MAX);
+		return -EINVAL;
+	}
+	if (granule && (granule < 4 || granule > 2048 ||
+			!is_power_of_2(granule))) {
+		pr_err("granule=%u: give 0 or a power of two from 4 to 2048\n",
+		       granule);
 		return -EINVAL;
 	}
 	if (pcimem % 2) {

@@ -107,6 +107,7 @@ void sim_as_destroy(struct uvm_gpu_as *base)
 	struct sim_as *as = to_sim_as(base);
 
 	WARN_ON_ONCE(!list_empty(&as->channels));
+	sim_counters_forget(as->gpu, as->base.id);
 	pt_free(as->root, SIM_ROOT_LEVEL);
 	mutex_destroy(&as->prepare_lock);
 	kfree(as);

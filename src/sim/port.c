@@ -91,29 +91,79 @@ static u64 translate(struct sim_channel *ch, u64 va, u32 access)
 	return pte;
 }
 
-/*
- * Begin an access: the CPU address of @va, and its leaf in @pte. Or an ERR_PTR,
- * with the port's error members set.
+/**
+ * struct access - an access under way
+ * @va: address
+ * @len: bytes, within a page
+ * @kind: enum uvm_access
+ * @pte: the leaf that served it
  */
-static void *access_begin(struct sim_channel *ch, u64 va, u32 len, u32 access,
-			  u64 *pte)
+struct access {
+	u64 va;
+	u32 len;
+	u32 kind;
+	u64 pte;
+};
+
+static void *access_resolve(struct sim_channel *ch, struct access *a)
 {
+	u32 len = a->len;
 	u64 offset;
 	void *p;
 
 	lockdep_assert_held(&ch->tlb.lock);
 	if (ch->state != SIM_CHANNEL_RUNNING)
 		return ERR_PTR(-ECANCELED);
-	ch->port.address = va;
-	ch->port.access = access;
-	*pte = translate(ch, va, access);
-	if (!*pte)
+	ch->port.address = a->va;
+	ch->port.access = a->kind;
+	a->pte = translate(ch, a->va, a->kind);
+	if (!a->pte)
 		return ERR_PTR(-EAGAIN);
-	offset = va & ((1ULL << leaf_shift(*pte)) - 1);
-	p = sim_memory_at(ch->gpu, (*pte & UVM_SIM_PTE_ADDR) + offset, &len,
-			  *pte & UVM_SIM_PTE_SYSTEM,
-			  access != UVM_ACCESS_READ);
+	offset = a->va & ((1ULL << leaf_shift(a->pte)) - 1);
+	p = sim_memory_at(ch->gpu, (a->pte & UVM_SIM_PTE_ADDR) + offset, &len,
+			  a->pte & UVM_SIM_PTE_SYSTEM,
+			  a->kind != UVM_ACCESS_READ);
 	return p ? p : ERR_PTR(-EFAULT);
+}
+
+/*
+ * Begin an access: the CPU address of it, or an ERR_PTR, with the port's error
+ * members set. To be ended either way.
+ */
+static void *access_begin(struct sim_channel *ch, struct access *a)
+	__acquires(&ch->tlb.lock)
+{
+	spin_lock(&ch->tlb.lock);
+	return access_resolve(ch, a);
+}
+
+/* End an access that wasn't made, or is counted later. Returns @ret. */
+static int access_end(struct sim_channel *ch, int ret)
+	__releases(&ch->tlb.lock)
+{
+	spin_unlock(&ch->tlb.lock);
+	return ret;
+}
+
+/* Count an access that was made, if it left the GPU. The core may be called. */
+static void count_access(struct sim_channel *ch, const struct access *a)
+{
+	struct sim_gpu *gpu = ch->gpu;
+
+	if (likely(!READ_ONCE(gpu->counters.threshold)) ||
+	    !(a->pte & UVM_SIM_PTE_SYSTEM))
+		return;
+	if (sim_counters_access(gpu, ch->as->base.id, a->va, a->len))
+		uvm_gpu_counters_pending(ch->base.as->gpu);
+}
+
+/* End an access that was made. */
+static int access_done(struct sim_channel *ch, const struct access *a)
+	__releases(&ch->tlb.lock)
+{
+	spin_unlock(&ch->tlb.lock);
+	count_access(ch, a);
+	return 0;
 }
 
 static bool is_word(u64 va, u32 len)
@@ -128,121 +178,97 @@ static struct sim_channel *to_channel(struct sim_port *port)
 
 static int port_read(struct sim_port *port, u64 va, void *buf, u32 len)
 {
+	struct access a = { .va = va, .len = len, .kind = UVM_ACCESS_READ };
 	struct sim_channel *ch = to_channel(port);
-	int ret = 0;
-	void *p;
-	u64 pte;
+	void *p = access_begin(ch, &a);
 
-	spin_lock(&ch->tlb.lock);
-	p = access_begin(ch, va, len, UVM_ACCESS_READ, &pte);
 	if (IS_ERR(p))
-		ret = PTR_ERR(p);
-	else if (is_word(va, len))
+		return access_end(ch, PTR_ERR(p));
+	if (is_word(va, len))
 		*(u64 *)buf = READ_ONCE(*(u64 *)p);
 	else
 		memcpy(buf, p, len);
-	spin_unlock(&ch->tlb.lock);
-	return ret;
+	return access_done(ch, &a);
 }
 
 static int port_write(struct sim_port *port, u64 va, const void *buf, u32 len)
 {
+	struct access a = { .va = va, .len = len, .kind = UVM_ACCESS_WRITE };
 	struct sim_channel *ch = to_channel(port);
-	int ret = 0;
-	void *p;
-	u64 pte;
+	void *p = access_begin(ch, &a);
 
-	spin_lock(&ch->tlb.lock);
-	p = access_begin(ch, va, len, UVM_ACCESS_WRITE, &pte);
 	if (IS_ERR(p))
-		ret = PTR_ERR(p);
-	else if (is_word(va, len))
+		return access_end(ch, PTR_ERR(p));
+	if (is_word(va, len))
 		WRITE_ONCE(*(u64 *)p, *(const u64 *)buf);
 	else
 		memcpy(p, buf, len);
-	spin_unlock(&ch->tlb.lock);
-	return ret;
+	return access_done(ch, &a);
 }
 
 /* A store that can't lose anybody else's: an atomic OR of nothing. */
 static int port_touch(struct sim_port *port, u64 va)
 {
+	struct access a = { .va = va, .len = 1, .kind = UVM_ACCESS_WRITE };
 	struct sim_channel *ch = to_channel(port);
-	int ret = 0;
-	void *p;
-	u64 pte;
+	void *p = access_begin(ch, &a);
 
-	spin_lock(&ch->tlb.lock);
-	p = access_begin(ch, va, 1, UVM_ACCESS_WRITE, &pte);
 	if (IS_ERR(p))
-		ret = PTR_ERR(p);
-	else
-		atomic_or(0, PTR_ALIGN_DOWN((atomic_t *)p, sizeof(atomic_t)));
-	spin_unlock(&ch->tlb.lock);
-	return ret;
+		return access_end(ch, PTR_ERR(p));
+	atomic_or(0, PTR_ALIGN_DOWN((atomic_t *)p, sizeof(atomic_t)));
+	return access_done(ch, &a);
 }
 
 /*
  * Add in one transaction, or else, in system memory, return 1. Then @old, unless it
  * is NULL, has what was read for the second one.
  */
-static int add_or_read(struct sim_channel *ch, u64 va, u64 value, u64 *old)
+static int add_or_read(struct sim_channel *ch, struct access *a, u64 value, u64 *old)
 {
-	int ret = 0;
-	void *p;
-	u64 pte;
+	void *p = access_begin(ch, a);
 
-	spin_lock(&ch->tlb.lock);
-	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
-	if (IS_ERR(p)) {
-		ret = PTR_ERR(p);
-	} else if (!(pte & UVM_SIM_PTE_SYSTEM)) {
+	if (IS_ERR(p))
+		return access_end(ch, PTR_ERR(p));
+	if (!(a->pte & UVM_SIM_PTE_SYSTEM)) {
 		atomic64_add(value, (atomic64_t *)p);
-	} else {
-		ret = 1;
-		if (old) {
-			*old = READ_ONCE(*(u64 *)p);
-			ch->tlb.split = va;
-			ch->tlb.split_valid = true;
-		}
+		return access_end(ch, 0);
 	}
-	spin_unlock(&ch->tlb.lock);
-	return ret;
+	if (old) {
+		*old = READ_ONCE(*(u64 *)p);
+		ch->tlb.split = a->va;
+		ch->tlb.split_valid = true;
+	}
+	return access_end(ch, 1);
 }
 
 /* The second transaction; returns 1 if the first one must be repeated. */
-static int write_sum(struct sim_channel *ch, u64 va, u64 sum)
+static int write_sum(struct sim_channel *ch, struct access *a, u64 sum)
 {
-	int ret = 0;
-	void *p;
-	u64 pte;
+	void *p = access_begin(ch, a);
+	bool valid = ch->tlb.split_valid;
 
-	spin_lock(&ch->tlb.lock);
-	p = access_begin(ch, va, sizeof(u64), UVM_ACCESS_ATOMIC, &pte);
-	if (IS_ERR(p))
-		ret = PTR_ERR(p);
-	else if (!ch->tlb.split_valid)
-		ret = 1;
-	else
-		WRITE_ONCE(*(u64 *)p, sum);
 	ch->tlb.split_valid = false;
-	spin_unlock(&ch->tlb.lock);
-	return ret;
+	if (IS_ERR(p))
+		return access_end(ch, PTR_ERR(p));
+	if (!valid)
+		return access_end(ch, 1);
+	WRITE_ONCE(*(u64 *)p, sum);
+	return access_end(ch, 0);
 }
 
-static int add_in_system(struct sim_channel *ch, u64 va, u64 value)
+static int add_in_system(struct sim_channel *ch, struct access *a, u64 value)
 {
 	u64 old;
 	int ret;
 
 	mutex_lock(&ch->gpu->atomics);
 	do {
-		ret = add_or_read(ch, va, value, &old);
+		ret = add_or_read(ch, a, value, &old);
 		if (ret <= 0)
 			break;
 		udelay(SIM_ATOMIC_WINDOW_US);
 		cond_resched();
-		ret = write_sum(ch, va, old + value);
+		ret = write_sum(ch, a, old + value);
 		if (ret >= 0)
 			sim_count(ch->gpu, ret ? SIM_STAT_SYSTEM_ATOMIC_RETRIES :
 						 SIM_STAT_SYSTEM_ATOMICS, 1);
@@ -253,10 +279,19 @@ static int add_in_system(struct sim_channel *ch, u64 va, u64 value)
 
 static int port_add(struct sim_port *port, u64 va, u64 value)
 {
+	struct access a = {
+		.va = va,
+		.len = sizeof(u64),
+		.kind = UVM_ACCESS_ATOMIC,
+	};
 	struct sim_channel *ch = to_channel(port);
-	int ret = add_or_read(ch, va, value, NULL);
+	int ret = add_or_read(ch, &a, value, NULL);
 
-	return ret > 0 ? add_in_system(ch, va, value) : ret;
+	if (ret > 0)
+		ret = add_in_system(ch, &a, value);
+	if (!ret)
+		count_access(ch, &a);
+	return ret;
 }
 
 static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)

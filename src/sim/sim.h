@@ -4,8 +4,9 @@
  *
  * A GPU made of threads: page tables and TLBs (mmu.c, port.c), a compute engine
  * (compute.c) that channels drive (channel.c), copy engines (copy.c), a fault
- * ring (fault.c), its own memory (memory.c), and an IOMMU in front of everything
- * else (iommu.c). It is strict: it does what hardware does to a wrong driver.
+ * ring (fault.c), access counters (counter.c), its own memory (memory.c), and an
+ * IOMMU in front of everything else (iommu.c). It is strict: it does what hardware
+ * does to a wrong driver.
  *
  * Locks, outermost first; none is held across a call into the core:
  *
@@ -13,7 +14,8 @@
  *   &sim_gpu.atomics: mutexes, none inside another
  * - &sim_gpu.channels (xa_lock) or &sim_as.channels_lock
  * - &sim_tlb.lock
- * - &sim_ce.lock, &sim_fault_ring.lock, &sim_iommu.lock (irq-safe): leaves
+ * - &sim_ce.lock, &sim_fault_ring.lock, &sim_counters.lock, &sim_iommu.lock
+ *   (irq-safe): leaves
  */
 #ifndef _SIM_H
 #define _SIM_H
@@ -61,6 +63,9 @@ enum sim_stat {
 	SIM_STAT_FAULT_RING_FULL,
 	SIM_STAT_REPLAYS,
 	SIM_STAT_CANCELS,
+	SIM_STAT_COUNTER_NOTIFICATIONS,
+	SIM_STAT_COUNTER_RING_FULL,
+	SIM_STAT_COUNTERS_LOST,
 	SIM_STAT_RESETS,
 	SIM_STAT_BAD_ACCESSES,
 	SIM_STAT_BAD_UNMAPS,
@@ -79,6 +84,7 @@ enum sim_stat {
  * @iova_mib: MiB of DMA addresses
  * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
  * @caps: as &uvm_gpu_desc.caps
+ * @access_granule: as &uvm_gpu_desc.access_granule
  */
 struct sim_config {
 	char name[UVM_NAME_LEN];
@@ -91,6 +97,7 @@ struct sim_config {
 	unsigned int iova_mib;
 	unsigned int copy_timeout_ms;
 	u64 caps;
+	u64 access_granule;
 };
 
 /**
@@ -237,6 +244,28 @@ struct sim_fault_ring {
 	u32 get;
 };
 
+struct sim_counter;
+
+/**
+ * struct sim_counters - access counters
+ * @lock: guards the rest; @threshold is read without it
+ * @threshold: when to notify; 0 while disabled
+ * @shift: log2 of a granule
+ * @slots: UVM_SIM_COUNTERS counters; NULL if the GPU has none
+ * @ring: UVM_SIM_COUNTER_ENTRIES slots
+ * @put: slots ever written
+ * @get: slots ever taken
+ */
+struct sim_counters {
+	spinlock_t lock;
+	u32 threshold;
+	unsigned int shift;
+	struct sim_counter *slots;
+	struct uvm_sim_counter_entry *ring;
+	u32 put;
+	u32 get;
+};
+
 /**
  * struct sim_ce - copy engine
  * @gpu: whose
@@ -277,6 +306,7 @@ struct sim_ce {
  * @atomics: held from the read to the write of an atomic in system memory: those of
  *	a GPU meet in its L2 cache
  * @faults: fault ring
+ * @counters: access counters
  * @channels: by id; its lock keeps a channel that was found
  * @replay_seq: number of replays
  * @stall: where stalled channels wait
@@ -298,6 +328,7 @@ struct sim_gpu {
 	struct sim_iommu iommu;
 	struct mutex atomics;
 	struct sim_fault_ring faults;
+	struct sim_counters counters;
 	struct xarray channels;
 	atomic_t replay_seq;
 	wait_queue_head_t stall;
@@ -379,6 +410,18 @@ unsigned int sim_fault_fetch(struct uvm_gpu *core, struct uvm_gpu_fault *faults,
 			     unsigned int max);
 void sim_fault_replay(struct uvm_gpu *core);
 bool sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault);
+
+/* counter.c */
+int sim_counters_init(struct sim_gpu *gpu);
+void sim_counters_fini(struct sim_gpu *gpu);
+bool sim_counters_access(struct sim_gpu *gpu, u64 as_id, u64 va, u32 len);
+void sim_counters_forget(struct sim_gpu *gpu, u64 as_id);
+int sim_counter_enable(struct uvm_gpu *core, u32 threshold);
+unsigned int sim_counter_fetch(struct uvm_gpu *core,
+			       struct uvm_gpu_counter *counters,
+			       unsigned int max);
+void sim_counter_clear(struct uvm_gpu *core,
+		       const struct uvm_gpu_counter *counter);
 
 /* copy.c */
 int sim_ces_init(struct sim_gpu *gpu);

@@ -181,6 +181,35 @@ struct uvm_sim_fault_entry {
 };
 
 /**
+ * DOC: Access counters
+ *
+ * While the driver has set a threshold, accesses through leaves with
+ * UVM_SIM_PTE_SYSTEM count, for the granule of virtual address space they are in: one
+ * for each 64 bytes of an access within a page, or part of them. A granule that
+ * reaches the threshold writes one entry at put, raises the counter interrupt, and
+ * rests until the driver clears it. A full ring drops the entry; the next access
+ * tries again. There are UVM_SIM_COUNTERS counters; those used least are lost to
+ * others.
+ */
+
+#define UVM_SIM_COUNTERS	1024
+#define UVM_SIM_COUNTER_ENTRIES	256
+
+/**
+ * struct uvm_sim_counter_entry - a slot of the counter ring
+ * @as_id: address space
+ * @address: first byte of the granule
+ * @count: what was counted
+ * @__reserved: 0
+ */
+struct uvm_sim_counter_entry {
+	__aligned_u64 as_id;
+	__aligned_u64 address;
+	__u32 count;
+	__u32 __reserved;
+};
+
+/**
  * DOC: Copy engine descriptors
  *
  * A copy engine runs a batch of struct uvm_sim_copy_desc in order. Addresses are
