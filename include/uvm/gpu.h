@@ -22,10 +22,10 @@ struct uvm_gpu;
  * policy: what is resident where, who maps what, when things move. The backend
  * owns all hardware: page tables, TLBs, engines, queues.
  *
- * The core never touches GPU memory with a CPU pointer. It names memory in two
+ * The core never touches GPU memory with a CPU pointer. It names memory in three
  * ways (&enum uvm_aperture): a *device address*, an offset into the GPU's own
- * memory, or a *DMA address* that it got from the DMA API for
- * &uvm_gpu_desc.dev.
+ * memory; a *DMA address* that it got from the DMA API for &uvm_gpu_desc.dev; or a
+ * device address of a *peer*, see DOC: Peers.
  *
  * Objects that both sides know are embedded: the backend allocates its own
  * structure around &struct uvm_gpu_as or &struct uvm_gpu_channel and returns a
@@ -42,11 +42,28 @@ struct uvm_gpu;
  * enum uvm_aperture - what an address is an address of
  * @UVM_APERTURE_DEVICE: offset in the GPU's own memory
  * @UVM_APERTURE_SYSTEM: DMA address of system memory
+ * @UVM_APERTURE_PEER: offset in the memory of another GPU, which is named beside it
  */
 enum uvm_aperture {
 	UVM_APERTURE_DEVICE = 0,
 	UVM_APERTURE_SYSTEM = 1,
+	UVM_APERTURE_PEER = 2,
 };
+
+/**
+ * DOC: Peers
+ *
+ * A GPU may be able to reach the memory of another, its peer, by itself. If
+ * &uvm_gpu_ops.peer_access says so, entries and copies of the one may name memory of
+ * the other by UVM_APERTURE_PEER. It need not be so the other way round.
+ *
+ * A peer may go away first. The core sees to it that, before uvm_gpu_unregister() of
+ * the peer returns, all entries that lead to it are unmapped and invalidated, and all
+ * copies from and to it are over: their fences have signaled, or their engine was
+ * reset. It keeps that order also where only a page leaves the peer: entries first,
+ * then the page is given to somebody else. So a backend need not follow who reaches
+ * whom, and between two calls of the core an entry never names a GPU that is gone.
+ */
 
 /**
  * DOC: Rights of an entry
@@ -60,7 +77,9 @@ enum uvm_aperture {
  *   one against everybody who can reach that memory. On system memory it is one among
  *   the atomics of this GPU, and no more: it may be a read and a write on the bus, so
  *   an entry that says UVM_ENTRY_ATOMIC there must keep out the CPU and other GPUs.
- *   The core writes none unless the GPU has UVM_GPU_CAP_SYSTEM_ATOMICS.
+ *   The core writes none unless the GPU has UVM_GPU_CAP_SYSTEM_ATOMICS. On memory of a
+ *   peer an atomic is one as in the peer's own hands, and the core writes no such
+ *   entry unless the GPU has UVM_GPU_CAP_PEER_ATOMICS.
  */
 
 /* &uvm_gpu_entry.flags, see DOC: Rights of an entry */
@@ -71,6 +90,7 @@ enum uvm_aperture {
  * struct uvm_gpu_entry - one page table entry to write
  * @va: GPU virtual address, aligned to the page
  * @addr: device or DMA address, aligned to the page
+ * @peer: for UVM_APERTURE_PEER: whose memory it is; else of no meaning
  * @shift: log2 of the page size; one of &uvm_gpu_desc.page_sizes
  * @aperture: enum uvm_aperture
  * @flags: mask of UVM_ENTRY_*, see DOC: Rights of an entry
@@ -78,6 +98,7 @@ enum uvm_aperture {
 struct uvm_gpu_entry {
 	u64 va;
 	u64 addr;
+	struct uvm_gpu *peer;
 	u8 shift;
 	u8 aperture;
 	u16 flags;
@@ -97,6 +118,8 @@ enum uvm_copy_kind {
  * struct uvm_gpu_segment - one piece of a copy batch
  * @src: source address, or the pattern of a fill
  * @dst: destination address
+ * @peer: whose memory the side with UVM_APERTURE_PEER is in; if both sides have it,
+ *	both are. Else of no meaning
  * @length: bytes; a multiple of the page size
  * @src_aperture: enum uvm_aperture of @src
  * @dst_aperture: enum uvm_aperture of @dst
@@ -105,6 +128,7 @@ enum uvm_copy_kind {
 struct uvm_gpu_segment {
 	u64 src;
 	u64 dst;
+	struct uvm_gpu *peer;
 	u32 length;
 	u8 src_aperture;
 	u8 dst_aperture;
@@ -201,6 +225,11 @@ struct uvm_gpu_channel {
  *	failed. May sleep; called under mmap_lock and page locks. The signalling
  *	path allocates nothing.
  *
+ * @peer_access: can the page tables and the copy engines of @gpu address all memory of
+ *	@peer, by UVM_APERTURE_PEER? Optional; without it they can't. @peer is any GPU
+ *	that is registered, of any backend, @gpu itself (no) included. For two GPUs
+ *	the answer is always the same. Any context.
+ *
  * @channel_create: make a queue. May sleep. Returns the embedded structure or an
  *	ERR_PTR.
  * @channel_submit: append commands (@length bytes in kernel memory, copied by
@@ -262,6 +291,8 @@ struct uvm_gpu_ops {
 				  const struct uvm_gpu_segment *segments,
 				  unsigned int count);
 
+	bool (*peer_access)(struct uvm_gpu *gpu, struct uvm_gpu *peer);
+
 	struct uvm_gpu_channel *(*channel_create)(struct uvm_gpu_as *as, u64 id);
 	int (*channel_submit)(struct uvm_gpu_channel *channel,
 			      const void *commands, u32 length, u64 point);
@@ -287,6 +318,8 @@ struct uvm_gpu_ops {
 
 /* &uvm_gpu_desc.caps: entries of system memory may have UVM_ENTRY_ATOMIC */
 #define UVM_GPU_CAP_SYSTEM_ATOMICS	BIT_ULL(0)
+/* &uvm_gpu_desc.caps: so may entries of a peer's memory */
+#define UVM_GPU_CAP_PEER_ATOMICS	BIT_ULL(1)
 
 /**
  * struct uvm_gpu_desc - what a GPU is

@@ -17,6 +17,7 @@
  * for the last one to be released.
  */
 
+#include <linux/bitops.h>
 #include <linux/dma-fence.h>
 #include <linux/err.h>
 #include <linux/kasan-checks.h>
@@ -40,6 +41,7 @@
  * @ce: engine
  * @segments: the core's; gone once the fence has signaled
  * @count: number of @segments
+ * @peers: numbers of the GPUs that the segments name
  */
 struct sim_job {
 	struct dma_fence fence;
@@ -48,6 +50,7 @@ struct sim_job {
 	struct sim_ce *ce;
 	const struct uvm_gpu_segment *segments;
 	unsigned int count;
+	unsigned long peers;
 };
 static_assert(offsetof(struct sim_job, fence) == 0);
 
@@ -89,22 +92,47 @@ static const struct dma_fence_ops job_fence_ops = {
 	.release = job_release,
 };
 
+static bool names_peer(const struct uvm_gpu_segment *segment)
+{
+	return segment->dst_aperture == UVM_APERTURE_PEER ||
+	       (segment->src_aperture == UVM_APERTURE_PEER &&
+		segment->kind != UVM_COPY_FILL);
+}
+
 /* What the driver writes into the engine's descriptor for @segment. */
-static struct uvm_sim_copy_desc describe(const struct uvm_gpu_segment *segment)
+static struct uvm_sim_copy_desc describe(const struct uvm_gpu_segment *segment,
+					 unsigned int peer)
 {
 	struct uvm_sim_copy_desc desc = {
 		.src = segment->src,
 		.dst = segment->dst,
 		.length = segment->length,
+		.flags = peer << UVM_SIM_COPY_PEER_SHIFT,
 	};
 
 	if (segment->kind == UVM_COPY_FILL)
 		desc.flags |= UVM_SIM_COPY_FILL;
 	else if (segment->src_aperture == UVM_APERTURE_SYSTEM)
 		desc.flags |= UVM_SIM_COPY_SRC_SYSTEM;
+	else if (segment->src_aperture == UVM_APERTURE_PEER)
+		desc.flags |= UVM_SIM_COPY_SRC_PEER;
 	if (segment->dst_aperture == UVM_APERTURE_SYSTEM)
 		desc.flags |= UVM_SIM_COPY_DST_SYSTEM;
+	else if (segment->dst_aperture == UVM_APERTURE_PEER)
+		desc.flags |= UVM_SIM_COPY_DST_PEER;
 	return desc;
+}
+
+static struct sim_target target_of(u32 flags, u32 system, u32 peer)
+{
+	struct sim_target target = { .aperture = UVM_APERTURE_DEVICE };
+
+	if (flags & system)
+		target.aperture = UVM_APERTURE_SYSTEM;
+	else if (flags & peer)
+		target.aperture = UVM_APERTURE_PEER;
+	target.peer = (flags >> UVM_SIM_COPY_PEER_SHIFT) % UVM_SIM_PEERS;
+	return target;
 }
 
 static bool whole_pages(const void *dst, const void *src, u32 n)
@@ -138,18 +166,20 @@ static int run_piece(struct sim_gpu *gpu, const struct uvm_sim_copy_desc *desc,
 		     u32 done)
 {
 	u32 n = min(desc->length - done, SIM_PIECE_BYTES);
+	struct sim_target to = target_of(desc->flags, UVM_SIM_COPY_DST_SYSTEM,
+					 UVM_SIM_COPY_DST_PEER);
+	struct sim_target from = target_of(desc->flags, UVM_SIM_COPY_SRC_SYSTEM,
+					   UVM_SIM_COPY_SRC_PEER);
 	void *dst, *src;
 
-	dst = sim_memory_at(gpu, desc->dst + done, &n,
-			    desc->flags & UVM_SIM_COPY_DST_SYSTEM, true);
+	dst = sim_memory_at(gpu, desc->dst + done, &n, to, true);
 	if (unlikely(!dst))
 		return -EFAULT;
 	if (desc->flags & UVM_SIM_COPY_FILL) {
 		fill_piece(dst, desc->src, n);
 		return n;
 	}
-	src = sim_memory_at(gpu, desc->src + done, &n,
-			    desc->flags & UVM_SIM_COPY_SRC_SYSTEM, false);
+	src = sim_memory_at(gpu, desc->src + done, &n, from, false);
 	if (unlikely(!src))
 		return -EFAULT;
 	copy_piece(dst, src, n);
@@ -164,13 +194,30 @@ static int run_desc(struct sim_ce *ce, const struct uvm_sim_copy_desc *desc)
 	while (done < desc->length) {
 		if (unlikely(READ_ONCE(ce->resetting)))
 			return -EIO;
+		rcu_read_lock();
 		n = run_piece(ce->gpu, desc, done);
+		rcu_read_unlock();
 		if (unlikely(n < 0))
 			return n;
 		done += n;
 		cond_resched();
 	}
 	return 0;
+}
+
+static int run_segment(struct sim_ce *ce, const struct uvm_gpu_segment *segment)
+{
+	struct uvm_sim_copy_desc desc;
+	int peer = 0;
+
+	if (names_peer(segment))
+		peer = sim_peer_number(ce->gpu, segment->peer);
+	if (unlikely(peer < 0)) {
+		sim_count(ce->gpu, SIM_STAT_BAD_ACCESSES, 1);
+		return peer;
+	}
+	desc = describe(segment, peer);
+	return run_desc(ce, &desc);
 }
 
 static bool interrupted(struct sim_ce *ce)
@@ -181,8 +228,8 @@ static bool interrupted(struct sim_ce *ce)
 static int run_job(struct sim_ce *ce, const struct sim_job *job)
 {
 	struct sim_gpu *gpu = ce->gpu;
+	u64 bytes = 0, peer_bytes = 0;
 	unsigned int i;
-	u64 bytes = 0;
 	int ret = 0;
 
 	if (sim_knob_fires(&gpu->hang_copy)) {
@@ -191,21 +238,52 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 	}
 	if (sim_knob_fires(&gpu->fail_copy))
 		return -EIO;
-	for (i = 0; i < job->count && !ret; i++) {
-		struct uvm_sim_copy_desc desc = describe(&job->segments[i]);
-
-		ret = run_desc(ce, &desc);
-		if (!ret)
-			bytes += desc.length;
+	for (i = 0; i < job->count; i++) {
+		ret = run_segment(ce, &job->segments[i]);
+		if (ret)
+			break;
+		bytes += job->segments[i].length;
+		if (names_peer(&job->segments[i]))
+			peer_bytes += job->segments[i].length;
 	}
 	sim_count(gpu, SIM_STAT_BATCHES, 1);
 	sim_count(gpu, SIM_STAT_SEGMENTS, job->count);
 	sim_count(gpu, SIM_STAT_BYTES, bytes);
+	sim_count(gpu, SIM_STAT_PEER_BYTES, peer_bytes);
 	return ret;
+}
+
+static void unuse_peers(const struct sim_job *job)
+{
+	unsigned long number;
+
+	for_each_set_bit(number, &job->peers, UVM_SIM_PEERS)
+		sim_peer_unuse(number);
+}
+
+/* The GPUs that the segments name stay until the job is finished. */
+static int use_peers(struct sim_job *job)
+{
+	unsigned int i;
+	int number;
+
+	for (i = 0; i < job->count; i++) {
+		if (!names_peer(&job->segments[i]))
+			continue;
+		number = sim_peer_number(job->ce->gpu, job->segments[i].peer);
+		if (WARN_ONCE(number < 0, "uvm_sim: copy from or to no peer\n")) {
+			unuse_peers(job);
+			return -EINVAL;
+		}
+		if (!__test_and_set_bit(number, &job->peers))
+			sim_peer_use(number);
+	}
+	return 0;
 }
 
 static void finish_job(struct sim_job *job, int error)
 {
+	unuse_peers(job);
 	if (error) {
 		sim_count(job->ce->gpu, SIM_STAT_BATCH_ERRORS, 1);
 		dma_fence_set_error(&job->fence, error);
@@ -263,14 +341,20 @@ static struct sim_job *job_alloc(struct sim_ce *ce,
 				 unsigned int count)
 {
 	struct sim_job *job;
+	int ret;
 
 	job = kzalloc(sizeof(*job), GFP_KERNEL);
 	if (!job)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	spin_lock_init(&job->lock);
 	job->ce = ce;
 	job->segments = segments;
 	job->count = count;
+	ret = use_peers(job);
+	if (ret) {
+		kfree(job);
+		return ERR_PTR(ret);
+	}
 	atomic_inc(&ce->gpu->jobs);
 	return job;
 }
@@ -287,8 +371,8 @@ struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
 		return ERR_PTR(-EINVAL);
 	ce = &gpu->ces[engine];
 	job = job_alloc(ce, segments, count);
-	if (!job)
-		return ERR_PTR(-ENOMEM);
+	if (IS_ERR(job))
+		return ERR_CAST(job);
 
 	spin_lock(&ce->lock);
 	dma_fence_init(&job->fence, &job_fence_ops, &job->lock, ce->context,

@@ -23,6 +23,7 @@ static const char * const stat_names[SIM_STAT_NR] = {
 	[SIM_STAT_BATCHES] = "batches",
 	[SIM_STAT_SEGMENTS] = "segments",
 	[SIM_STAT_BYTES] = "bytes",
+	[SIM_STAT_PEER_BYTES] = "peer_bytes",
 	[SIM_STAT_BATCH_ERRORS] = "batch_errors",
 	[SIM_STAT_COMMANDS] = "commands",
 	[SIM_STAT_TLB_HITS] = "tlb_hits",
@@ -30,6 +31,7 @@ static const char * const stat_names[SIM_STAT_NR] = {
 	[SIM_STAT_TLB_INVALIDATES] = "tlb_invalidates",
 	[SIM_STAT_SYSTEM_ATOMICS] = "system_atomics",
 	[SIM_STAT_SYSTEM_ATOMIC_RETRIES] = "system_atomic_retries",
+	[SIM_STAT_PEER_ACCESSES] = "peer_accesses",
 	[SIM_STAT_FAULTS] = "faults",
 	[SIM_STAT_FAULT_RING_FULL] = "fault_ring_full",
 	[SIM_STAT_REPLAYS] = "replays",
@@ -73,6 +75,8 @@ static int stats_show(struct seq_file *m, void *unused)
 		seq_printf(m, "%s %llu\n", stat_names[i], values[i]);
 	seq_printf(m, "channels %u\n", channels);
 	seq_printf(m, "fences %d\n", atomic_read(&gpu->jobs) - 1);
+	seq_printf(m, "peer %d\n", gpu->peer);
+	seq_printf(m, "peer_uses %d\n", sim_peer_uses(gpu));
 	seq_printf(m, "counter_threshold %u\n",
 		   READ_ONCE(gpu->counters.threshold));
 	seq_printf(m, "iova_mapped %lu\n", READ_ONCE(gpu->iommu.mapped));

@@ -43,6 +43,7 @@ static const struct uvm_gpu_ops sim_gpu_ops = {
 	.unmap = sim_unmap,
 	.tlb_invalidate = sim_tlb_invalidate,
 	.copy = sim_copy,
+	.peer_access = sim_peer_access,
 	.channel_create = sim_channel_create,
 	.channel_submit = sim_channel_submit,
 	.channel_stop = sim_channel_stop,
@@ -90,6 +91,7 @@ static void sim_gpu_remove(void *data)
 	uvm_gpu_unregister(gpu->core);
 	WARN_ON_ONCE(!xa_empty(&gpu->channels));
 	sim_debugfs_remove(gpu);
+	sim_peer_remove(gpu);
 	sim_ces_fini(gpu);
 	sim_counters_fini(gpu);
 	sim_fault_fini(gpu);
@@ -137,6 +139,7 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 	ret = sim_ces_init(gpu);
 	if (ret)
 		goto err_counters;
+	sim_peer_add(gpu);
 	sim_debugfs_add(gpu);
 	ret = register_gpu(gpu);
 	if (ret)
@@ -145,6 +148,7 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config)
 
 err_debugfs:
 	sim_debugfs_remove(gpu);
+	sim_peer_remove(gpu);
 	sim_ces_fini(gpu);
 err_counters:
 	sim_counters_fini(gpu);

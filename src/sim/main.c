@@ -87,6 +87,10 @@ static unsigned int granule = 64;
 module_param(granule, uint, 0444);
 MODULE_PARM_DESC(granule, "KiB that have an access counter, a power of two from 4 to 2048, or 0 for no access counters (default 64)");
 
+static bool peers = true;
+module_param(peers, bool, 0444);
+MODULE_PARM_DESC(peers, "GPUs can reach each other's memory (default Y)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -120,6 +124,9 @@ static void init_config(struct sim_config *config)
 	config->iova_mib = iova;
 	config->copy_timeout_ms = copy_timeout;
 	config->access_granule = (u64)granule * SZ_1K;
+	config->peers = peers;
+	if (peers)
+		config->caps |= UVM_GPU_CAP_PEER_ATOMICS;
 	if (system_atomics)
 		config->caps |= UVM_GPU_CAP_SYSTEM_ATOMICS;
 }

@@ -11,6 +11,8 @@
  *   address is only computed here, and first used after that.
  * - A NUMA node has no device addresses: its pages are system memory.
  *
+ * The memory of a peer is found as its own would be.
+ *
  * All kernels this can run on are 64-bit, where each page has a linear address,
  * and so a system page needs no kmap. No locks.
  */
@@ -53,6 +55,12 @@ void sim_memory_fini(struct sim_gpu *gpu)
 		vfree(gpu->memory);
 }
 
+static const char * const aperture_names[] = {
+	[UVM_APERTURE_DEVICE] = "device",
+	[UVM_APERTURE_SYSTEM] = "DMA",
+	[UVM_APERTURE_PEER] = "peer",
+};
+
 static void *device_memory_at(struct sim_gpu *gpu, u64 addr, u32 len)
 {
 	const u64 size = gpu->config.size;
@@ -65,30 +73,35 @@ static void *device_memory_at(struct sim_gpu *gpu, u64 addr, u32 len)
 /**
  * sim_memory_at() - resolve an address that an engine put on the bus
  * @gpu: the GPU
- * @addr: device address or DMA address
+ * @addr: device address, DMA address or device address of a peer
  * @len: bytes wanted; cut to what is contiguous from @addr on, which is at least
  *	the rest of the page
- * @system: @addr is a DMA address
+ * @target: which of them
  * @write: the access is a store
+ *
+ * Context: an RCU section that lasts until the access is over, for a peer may go.
  *
  * Return: the CPU address, or NULL if there is nothing, or no right. That is
  * always a driver's error, so it is logged.
  */
-void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len, bool system,
-		    bool write)
+void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len,
+		    struct sim_target target, bool write)
 {
+	struct sim_gpu *owner = gpu;
 	void *p;
 
-	if (system)
+	if (target.aperture == UVM_APERTURE_PEER)
+		owner = sim_peer_find(target.peer);
+	if (target.aperture == UVM_APERTURE_SYSTEM)
 		p = sim_iommu_lookup(&gpu->iommu, addr, len, write);
 	else
-		p = device_memory_at(gpu, addr, *len);
+		p = owner ? device_memory_at(owner, addr, *len) : NULL;
 	if (likely(p))
 		return p;
 
 	sim_count(gpu, SIM_STAT_BAD_ACCESSES, 1);
 	dev_err_ratelimited(gpu->dev, "%s: bad %s of %s address %#llx\n",
 			    gpu->config.name, write ? "write" : "read",
-			    system ? "DMA" : "device", addr);
+			    aperture_names[target.aperture], addr);
 	return NULL;
 }

@@ -173,18 +173,36 @@ static struct sim_pt *level1_of(struct sim_as *as, u64 va)
 	return pt;
 }
 
+static unsigned int peer_of(u64 pte)
+{
+	return (pte & UVM_SIM_PTE_PEER_NUMBER) >> UVM_SIM_PTE_PEER_SHIFT;
+}
+
+/* All entries change here, but for accessed and dirty. */
+static u64 exchange(u64 *slot, u64 pte)
+{
+	u64 old;
+
+	if (pte & UVM_SIM_PTE_PEER)
+		sim_peer_use(peer_of(pte));
+	old = xchg(slot, pte);
+	if (old & UVM_SIM_PTE_PEER)
+		sim_peer_unuse(peer_of(old));
+	return old;
+}
+
 static void map_huge(struct sim_pt *pt, u64 va, u64 pte)
 {
 	unsigned int i = index_of(va, 1);
 	struct sim_pt *child = child_of(pt, i);
-	u64 old = xchg(&pt->entries[i], pte | UVM_SIM_PTE_HUGE);
+	u64 old = exchange(&pt->entries[i], pte | UVM_SIM_PTE_HUGE);
 	unsigned int k;
 
 	if (!child || old != table_entry(child))
 		return;
 	for (k = 0; k < UVM_SIM_PT_ENTRIES; k++)
 		if (READ_ONCE(child->entries[k]))
-			xchg(&child->entries[k], 0);
+			exchange(&child->entries[k], 0);
 }
 
 static void map_small(struct sim_pt *pt, u64 va, u64 pte)
@@ -194,12 +212,12 @@ static void map_small(struct sim_pt *pt, u64 va, u64 pte)
 
 	if (WARN_ONCE(!child, "uvm_sim: map of %#llx, not prepared\n", va))
 		return;
-	xchg(&child->entries[index_of(va, 0)], pte);
+	exchange(&child->entries[index_of(va, 0)], pte);
 	if (READ_ONCE(pt->entries[i]) != table_entry(child))
-		xchg(&pt->entries[i], table_entry(child));
+		exchange(&pt->entries[i], table_entry(child));
 }
 
-static u64 leaf_of(const struct uvm_gpu_entry *entry)
+static u64 leaf_of(const struct uvm_gpu_entry *entry, unsigned int peer)
 {
 	u64 pte = entry->addr | UVM_SIM_PTE_VALID;
 
@@ -209,18 +227,25 @@ static u64 leaf_of(const struct uvm_gpu_entry *entry)
 		pte |= UVM_SIM_PTE_ATOMIC;
 	if (entry->aperture == UVM_APERTURE_SYSTEM)
 		pte |= UVM_SIM_PTE_SYSTEM;
+	if (entry->aperture == UVM_APERTURE_PEER)
+		pte |= UVM_SIM_PTE_PEER | (u64)peer << UVM_SIM_PTE_PEER_SHIFT;
 	return pte;
 }
 
-/* Atomics need the right to store, and on system memory a GPU that can do them. */
+/* Atomics need the right to store, and beyond its memory a GPU that can do them. */
 static bool bad_rights(const struct sim_gpu *gpu,
 		       const struct uvm_gpu_entry *entry)
 {
+	u64 need = 0;
+
 	if (!(entry->flags & UVM_ENTRY_ATOMIC))
 		return false;
+	if (entry->aperture == UVM_APERTURE_SYSTEM)
+		need = UVM_GPU_CAP_SYSTEM_ATOMICS;
+	else if (entry->aperture == UVM_APERTURE_PEER)
+		need = UVM_GPU_CAP_PEER_ATOMICS;
 	return !(entry->flags & UVM_ENTRY_WRITE) ||
-	       (entry->aperture == UVM_APERTURE_SYSTEM &&
-		!(gpu->config.caps & UVM_GPU_CAP_SYSTEM_ATOMICS));
+	       (gpu->config.caps & need) != need;
 }
 
 static bool bad_entry(const struct sim_gpu *gpu,
@@ -231,7 +256,8 @@ static bool bad_entry(const struct sim_gpu *gpu,
 	return (entry->shift != UVM_SIM_PAGE_SHIFT &&
 		entry->shift != UVM_SIM_HUGE_SHIFT) ||
 	       !IS_ALIGNED(entry->va, size) || !IS_ALIGNED(entry->addr, size) ||
-	       bad_range(entry->va, size) || bad_rights(gpu, entry);
+	       bad_range(entry->va, size) || bad_rights(gpu, entry) ||
+	       entry->aperture > UVM_APERTURE_PEER;
 }
 
 void sim_map(struct uvm_gpu_as *base, const struct uvm_gpu_entry *entries,
@@ -240,9 +266,12 @@ void sim_map(struct uvm_gpu_as *base, const struct uvm_gpu_entry *entries,
 	struct sim_as *as = to_sim_as(base);
 	const struct uvm_gpu_entry *entry;
 	struct sim_pt *pt;
+	int peer;
 
 	for (entry = entries; entry < entries + count; entry++) {
-		if (WARN_ONCE(bad_entry(as->gpu, entry),
+		peer = entry->aperture == UVM_APERTURE_PEER ?
+		       sim_peer_number(as->gpu, entry->peer) : 0;
+		if (WARN_ONCE(peer < 0 || bad_entry(as->gpu, entry),
 			      "uvm_sim: bad entry: va %#llx addr %#llx shift %u aperture %u flags %#x\n",
 			      entry->va, entry->addr, entry->shift,
 			      entry->aperture, entry->flags))
@@ -252,9 +281,9 @@ void sim_map(struct uvm_gpu_as *base, const struct uvm_gpu_entry *entries,
 			      entry->va))
 			continue;
 		if (entry->shift == UVM_SIM_HUGE_SHIFT)
-			map_huge(pt, entry->va, leaf_of(entry));
+			map_huge(pt, entry->va, leaf_of(entry, peer));
 		else
-			map_small(pt, entry->va, leaf_of(entry));
+			map_small(pt, entry->va, leaf_of(entry, peer));
 	}
 }
 
@@ -265,7 +294,7 @@ static unsigned long unmap_small(struct sim_pt *pt, u64 start, u64 last)
 
 	for (; i <= end; i++)
 		if (READ_ONCE(pt->entries[i]))
-			count += !!(xchg(&pt->entries[i], 0) &
+			count += !!(exchange(&pt->entries[i], 0) &
 				    UVM_SIM_PTE_VALID);
 	return count;
 }
@@ -278,7 +307,7 @@ static unsigned long unmap_level1(struct sim_pt *pt, unsigned int i, u64 start,
 	if (!pte)
 		return 0;
 	if (pte & UVM_SIM_PTE_HUGE) {
-		xchg(&pt->entries[i], 0);
+		exchange(&pt->entries[i], 0);
 		return 1;
 	}
 	return unmap_small(child_of(pt, i), start, last);

@@ -13,8 +13,8 @@
  * is; if it doesn't grant it, or a store would have to set dirty, the tables are
  * walked. So more rights need no invalidate, and fewer do.
  *
- * An atomic in the GPU's own memory is one transaction. One in system memory is a
- * read and a write, and the bus is free in between, for a while on purpose: whoever
+ * An atomic in a GPU's memory is one transaction. One in system memory is a read
+ * and a write, and the bus is free in between, for a while on purpose: whoever
  * gave the leaf its right to atomics must have kept the CPU and other GPUs away, and
  * if he didn't their stores are lost. The GPU's own atomics wait for each other
  * (&sim_gpu.atomics), outside of &sim_tlb.lock, so nobody but they wait for the
@@ -23,6 +23,7 @@
  */
 
 #include <linux/delay.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 
@@ -105,6 +106,25 @@ struct access {
 	u64 pte;
 };
 
+static bool is_remote(u64 pte)
+{
+	return pte & (UVM_SIM_PTE_SYSTEM | UVM_SIM_PTE_PEER);
+}
+
+static struct sim_target target_of(u64 pte)
+{
+	struct sim_target target = { .aperture = UVM_APERTURE_DEVICE };
+
+	if (pte & UVM_SIM_PTE_SYSTEM) {
+		target.aperture = UVM_APERTURE_SYSTEM;
+	} else if (pte & UVM_SIM_PTE_PEER) {
+		target.aperture = UVM_APERTURE_PEER;
+		target.peer = (pte & UVM_SIM_PTE_PEER_NUMBER) >>
+			      UVM_SIM_PTE_PEER_SHIFT;
+	}
+	return target;
+}
+
 static void *access_resolve(struct sim_channel *ch, struct access *a)
 {
 	u32 len = a->len;
@@ -121,8 +141,7 @@ static void *access_resolve(struct sim_channel *ch, struct access *a)
 		return ERR_PTR(-EAGAIN);
 	offset = a->va & ((1ULL << leaf_shift(a->pte)) - 1);
 	p = sim_memory_at(ch->gpu, (a->pte & UVM_SIM_PTE_ADDR) + offset, &len,
-			  a->pte & UVM_SIM_PTE_SYSTEM,
-			  a->kind != UVM_ACCESS_READ);
+			  target_of(a->pte), a->kind != UVM_ACCESS_READ);
 	return p ? p : ERR_PTR(-EFAULT);
 }
 
@@ -131,16 +150,18 @@ static void *access_resolve(struct sim_channel *ch, struct access *a)
  * members set. To be ended either way.
  */
 static void *access_begin(struct sim_channel *ch, struct access *a)
-	__acquires(&ch->tlb.lock)
+	__acquires(&ch->tlb.lock) __acquires(RCU)
 {
 	spin_lock(&ch->tlb.lock);
+	rcu_read_lock();
 	return access_resolve(ch, a);
 }
 
 /* End an access that wasn't made, or is counted later. Returns @ret. */
 static int access_end(struct sim_channel *ch, int ret)
-	__releases(&ch->tlb.lock)
+	__releases(RCU) __releases(&ch->tlb.lock)
 {
+	rcu_read_unlock();
 	spin_unlock(&ch->tlb.lock);
 	return ret;
 }
@@ -150,8 +171,9 @@ static void count_access(struct sim_channel *ch, const struct access *a)
 {
 	struct sim_gpu *gpu = ch->gpu;
 
-	if (likely(!READ_ONCE(gpu->counters.threshold)) ||
-	    !(a->pte & UVM_SIM_PTE_SYSTEM))
+	if (a->pte & UVM_SIM_PTE_PEER)
+		sim_count(gpu, SIM_STAT_PEER_ACCESSES, 1);
+	if (likely(!READ_ONCE(gpu->counters.threshold)) || !is_remote(a->pte))
 		return;
 	if (sim_counters_access(gpu, ch->as->base.id, a->va, a->len))
 		uvm_gpu_counters_pending(ch->base.as->gpu);
@@ -159,8 +181,9 @@ static void count_access(struct sim_channel *ch, const struct access *a)
 
 /* End an access that was made. */
 static int access_done(struct sim_channel *ch, const struct access *a)
-	__releases(&ch->tlb.lock)
+	__releases(RCU) __releases(&ch->tlb.lock)
 {
+	rcu_read_unlock();
 	spin_unlock(&ch->tlb.lock);
 	count_access(ch, a);
 	return 0;

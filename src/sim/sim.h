@@ -4,14 +4,14 @@
  *
  * A GPU made of threads: page tables and TLBs (mmu.c, port.c), a compute engine
  * (compute.c) that channels drive (channel.c), copy engines (copy.c), a fault
- * ring (fault.c), access counters (counter.c), its own memory (memory.c), and an
- * IOMMU in front of everything else (iommu.c). It is strict: it does what hardware
- * does to a wrong driver.
+ * ring (fault.c), access counters (counter.c), its own memory (memory.c), a link to
+ * other GPUs (peer.c), and an IOMMU in front of everything else (iommu.c). It is
+ * strict: it does what hardware does to a wrong driver.
  *
  * Locks, outermost first; none is held across a call into the core:
  *
  * - &sim_as.prepare_lock, &sim_ce.reset_lock, &sim_channel.submit_lock,
- *   &sim_gpu.atomics: mutexes, none inside another
+ *   &sim_gpu.atomics, sim_peers_lock: mutexes, none inside another
  * - &sim_gpu.channels (xa_lock) or &sim_as.channels_lock
  * - &sim_tlb.lock
  * - &sim_ce.lock, &sim_fault_ring.lock, &sim_counters.lock, &sim_iommu.lock
@@ -52,6 +52,7 @@ enum sim_stat {
 	SIM_STAT_BATCHES,
 	SIM_STAT_SEGMENTS,
 	SIM_STAT_BYTES,
+	SIM_STAT_PEER_BYTES,
 	SIM_STAT_BATCH_ERRORS,
 	SIM_STAT_COMMANDS,
 	SIM_STAT_TLB_HITS,
@@ -59,6 +60,7 @@ enum sim_stat {
 	SIM_STAT_TLB_INVALIDATES,
 	SIM_STAT_SYSTEM_ATOMICS,
 	SIM_STAT_SYSTEM_ATOMIC_RETRIES,
+	SIM_STAT_PEER_ACCESSES,
 	SIM_STAT_FAULTS,
 	SIM_STAT_FAULT_RING_FULL,
 	SIM_STAT_REPLAYS,
@@ -85,6 +87,7 @@ enum sim_stat {
  * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
  * @caps: as &uvm_gpu_desc.caps
  * @access_granule: as &uvm_gpu_desc.access_granule
+ * @peers: it may reach the memory of the module's other GPUs, and they its
  */
 struct sim_config {
 	char name[UVM_NAME_LEN];
@@ -98,6 +101,7 @@ struct sim_config {
 	unsigned int copy_timeout_ms;
 	u64 caps;
 	u64 access_granule;
+	bool peers;
 };
 
 /**
@@ -120,6 +124,16 @@ struct sim_iommu {
 	unsigned long next;
 	unsigned long mapped;
 	bool strict;
+};
+
+/**
+ * struct sim_target - where an address on the bus leads
+ * @aperture: enum uvm_aperture
+ * @peer: number, for UVM_APERTURE_PEER
+ */
+struct sim_target {
+	u8 aperture;
+	u8 peer;
 };
 
 /**
@@ -312,6 +326,7 @@ struct sim_ce {
  * @stall: where stalled channels wait
  * @ces: copy engines
  * @nr_ces: number of them
+ * @peer: its number among peers, or -1
  * @jobs: fences that exist, plus one until the GPU is removed
  * @jobs_gone: @jobs fell to zero
  * @stats: by enum sim_stat
@@ -334,6 +349,7 @@ struct sim_gpu {
 	wait_queue_head_t stall;
 	struct sim_ce *ces;
 	unsigned int nr_ces;
+	int peer;
 	atomic_t jobs;
 	struct completion jobs_gone;
 	atomic64_t stats[SIM_STAT_NR];
@@ -371,8 +387,8 @@ int sim_gpu_probe(struct device *dev, const struct sim_config *config);
 /* memory.c */
 int sim_memory_init(struct sim_gpu *gpu);
 void sim_memory_fini(struct sim_gpu *gpu);
-void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len, bool system,
-		    bool write);
+void *sim_memory_at(struct sim_gpu *gpu, u64 addr, u32 *len,
+		    struct sim_target target, bool write);
 
 /* iommu.c */
 int sim_iommu_init(struct sim_gpu *gpu);
@@ -430,6 +446,16 @@ struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
 			   const struct uvm_gpu_segment *segments,
 			   unsigned int count);
 void sim_ce_reset(struct sim_ce *ce);
+
+/* peer.c */
+void sim_peer_add(struct sim_gpu *gpu);
+void sim_peer_remove(struct sim_gpu *gpu);
+int sim_peer_number(const struct sim_gpu *gpu, struct uvm_gpu *core);
+bool sim_peer_access(struct uvm_gpu *core, struct uvm_gpu *peer);
+struct sim_gpu *sim_peer_find(unsigned int number);
+void sim_peer_use(unsigned int number);
+void sim_peer_unuse(unsigned int number);
+int sim_peer_uses(const struct sim_gpu *gpu);
 
 /* debugfs.c */
 void sim_debugfs_init(void);

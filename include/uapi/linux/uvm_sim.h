@@ -19,7 +19,7 @@
  * before it in the command is repeated. A command is not atomic: another channel,
  * or the CPU, sees its stores as they happen.
  *
- * An atomic in the GPU's own memory is one for everybody. In system memory it is a
+ * An atomic in a GPU's memory, its own or a peer's, is one for everybody. In system memory it is a
  * read and, some time later, a write. Only one of a GPU is between the two, so the
  * atomics of a GPU don't disturb each other; what the CPU or another GPU does in
  * between is lost. The driver must keep them away.
@@ -129,6 +129,11 @@ struct uvm_sim_ring_entry {
  * MMU caches valid leaf entries only, in a TLB for each channel, and drops them
  * only when told.
  *
+ * A leaf leads to the GPU's own memory, or to system memory with UVM_SIM_PTE_SYSTEM, or
+ * to the memory of a peer with UVM_SIM_PTE_PEER: then the bits of
+ * UVM_SIM_PTE_PEER_NUMBER are the peer's number. The driver gives each GPU one of
+ * UVM_SIM_PEERS numbers, at the link between them.
+ *
  * A leaf is readable; a store needs UVM_SIM_PTE_WRITE, and an atomic also
  * UVM_SIM_PTE_ATOMIC.
  */
@@ -147,8 +152,12 @@ struct uvm_sim_ring_entry {
 #define UVM_SIM_PTE_HUGE	(1ULL << 4)
 #define UVM_SIM_PTE_ACCESSED	(1ULL << 5)
 #define UVM_SIM_PTE_DIRTY	(1ULL << 6)
+#define UVM_SIM_PTE_PEER	(1ULL << 7)
+#define UVM_SIM_PTE_PEER_SHIFT	8
+#define UVM_SIM_PTE_PEER_NUMBER	(0xFULL << UVM_SIM_PTE_PEER_SHIFT)
 #define UVM_SIM_PTE_ADDR	0xFFFFFFFFFFFFF000ULL
 
+#define UVM_SIM_PEERS		16
 #define UVM_SIM_TLB_ENTRIES	64
 
 /**
@@ -184,9 +193,9 @@ struct uvm_sim_fault_entry {
  * DOC: Access counters
  *
  * While the driver has set a threshold, accesses through leaves with
- * UVM_SIM_PTE_SYSTEM count, for the granule of virtual address space they are in: one
- * for each 64 bytes of an access within a page, or part of them. A granule that
- * reaches the threshold writes one entry at put, raises the counter interrupt, and
+ * UVM_SIM_PTE_SYSTEM or UVM_SIM_PTE_PEER count, for the granule of virtual address
+ * space they are in: one for each 64 bytes of an access within a page, or part of
+ * them. A granule that reaches the threshold writes one entry at put, raises the counter interrupt, and
  * rests until the driver clears it. A full ring drops the entry; the next access
  * tries again. There are UVM_SIM_COUNTERS counters; those used least are lost to
  * others.
@@ -213,19 +222,23 @@ struct uvm_sim_counter_entry {
  * DOC: Copy engine descriptors
  *
  * A copy engine runs a batch of struct uvm_sim_copy_desc in order. Addresses are
- * physical: an offset into the GPU's memory, or a DMA address.
+ * physical: an offset into the GPU's memory, a DMA address, or an offset into the
+ * memory of the peer whose number is in the flags.
  */
 
 #define UVM_SIM_COPY_SRC_SYSTEM	(1U << 0)
 #define UVM_SIM_COPY_DST_SYSTEM	(1U << 1)
 #define UVM_SIM_COPY_FILL	(1U << 2)
+#define UVM_SIM_COPY_SRC_PEER	(1U << 3)
+#define UVM_SIM_COPY_DST_PEER	(1U << 4)
+#define UVM_SIM_COPY_PEER_SHIFT	8
 
 /**
  * struct uvm_sim_copy_desc - one segment of a batch
  * @src: source, or the 8-byte pattern with UVM_SIM_COPY_FILL
  * @dst: destination
  * @length: bytes
- * @flags: mask of UVM_SIM_COPY_*
+ * @flags: mask of UVM_SIM_COPY_*, and a peer's number << UVM_SIM_COPY_PEER_SHIFT
  */
 struct uvm_sim_copy_desc {
 	__aligned_u64 src;
