@@ -135,12 +135,20 @@ struct uvm_gpu_segment {
 	u8 kind;
 };
 
+/*
+ * &uvm_gpu_fault.flags: the access isn't stalled yet, but the channel will come to it
+ * unless something stops it before. Worth serving along with the others. If it can't
+ * be served nothing happens: the channel is not cancelled for it.
+ */
+#define UVM_FAULT_SPECULATIVE	BIT(0)
+
 /**
  * struct uvm_gpu_fault - one entry of the fault buffer
  * @as_id: address space
  * @channel_id: channel whose access stalled
  * @address: faulting address
  * @access: enum uvm_access
+ * @flags: mask of UVM_FAULT_SPECULATIVE
  * @ticket: the backend's own, for @fault_cancel: which access of the channel it was. A
  *	replay for somebody else makes a stalled access report itself again, and what
  *	it reported may be read when it is long over.
@@ -150,6 +158,7 @@ struct uvm_gpu_fault {
 	u64 channel_id;
 	u64 address;
 	u32 access;
+	u32 flags;
 	u64 ticket;
 };
 

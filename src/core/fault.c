@@ -149,12 +149,17 @@ static u32 uvm_fault_reason(struct mm_struct *mm, const struct uvm_gpu_fault *fa
 	return reason;
 }
 
-/* Entered, like all the functions below; and so it is again if it returns true. */
+/*
+ * Entered, like all the functions below; and so it is again if it returns true. An
+ * access that isn't made yet is no reason to cancel: the channel may stop before.
+ */
 static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 			     const struct uvm_gpu_fault *fault, int error)
 {
 	u32 reason = UVM_FAULT_NO_MAPPING;
 
+	if (fault->flags & UVM_FAULT_SPECULATIVE)
+		return true;
 	if (gs->vs->mm) {
 		uvm_gpu_space_leave(gs);
 		reason = uvm_fault_reason(gs->vs->mm, fault, error);

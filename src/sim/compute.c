@@ -10,12 +10,19 @@
  * the command is complete, or the error of the access that failed. After -EAGAIN
  * the same step resumes at that access. Memory is read and written exactly once:
  * what a step loaded before its store stalled is kept in the task.
+ *
+ * A GPU has many threads, and all of them may miss at once. Here the one that steps
+ * tells what the others would access (sim_task_ahead()): the next pages of the
+ * command, in the order in which the steps will come to them, and how. A page that
+ * is read to be written is told as a store.
  */
 
 #include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/math.h>
 #include <linux/string.h>
+#include <linux/uvm.h>
 
 #include "compute.h"
 
@@ -33,13 +40,25 @@
 #define SIM_LEN_WORD	BIT(7)
 
 /**
+ * struct sim_ahead - a look at what comes next
+ * @port: who wants to know
+ * @pages: how many pages he wants to be told
+ */
+struct sim_ahead {
+	struct sim_port *port;
+	unsigned int pages;
+};
+
+/**
  * struct sim_op - one operation of the engine
  * @step: run one piece
+ * @ahead: tell what comes after the access that missed; NULL if nothing is known
  * @rules: mask of SIM_*
  * @result: bytes stored at dst, or 0 for as many as the command's length
  */
 struct sim_op {
 	int (*step)(struct sim_task *task, struct sim_port *port);
+	void (*ahead)(const struct sim_task *task, struct sim_ahead *ahead);
 	u32 rules;
 	u32 result;
 };
@@ -327,25 +346,132 @@ static int step_touch(struct sim_task *task, struct sim_port *port)
 	return 1;
 }
 
+static void look(struct sim_ahead *ahead, u64 va, u32 access)
+{
+	if (!ahead->pages)
+		return;
+	ahead->pages--;
+	ahead->port->ahead(ahead->port, va, access);
+}
+
+/* The pages from @base + @at to @base + @end. */
+static void look_range(struct sim_ahead *ahead, u64 base, u64 at, u64 end,
+		       u32 access)
+{
+	for (; at < end && ahead->pages; at += piece(end - at, base + at))
+		look(ahead, base + at, access);
+}
+
+static void ahead_fill(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	u64 dst = task->cmd.dst;
+	u64 next = task->done + piece(left(task), dst + task->done);
+
+	look_range(ahead, dst, next, task->cmd.length, UVM_ACCESS_WRITE);
+}
+
+static void ahead_xor(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	if (!task->loaded)
+		look(ahead, task->cmd.dst + task->done, UVM_ACCESS_WRITE);
+	ahead_fill(task, ahead);
+}
+
+static bool begins_page(u64 va)
+{
+	return !(va % SIM_PAGE_SIZE);
+}
+
+static void ahead_copy(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	u64 src = task->cmd.src, dst = task->cmd.dst;
+	u64 at = task->done, end = task->cmd.length;
+
+	if (!task->loaded)
+		look(ahead, dst + at, UVM_ACCESS_WRITE);
+	while (ahead->pages) {
+		at += piece(piece(end - at, src + at), dst + at);
+		if (at == end)
+			return;
+		if (begins_page(src + at))
+			look(ahead, src + at, UVM_ACCESS_READ);
+		if (begins_page(dst + at))
+			look(ahead, dst + at, UVM_ACCESS_WRITE);
+	}
+}
+
+static void ahead_touch(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	u32 access = task->cmd.arg1 ? UVM_ACCESS_WRITE : UVM_ACCESS_READ;
+	u64 stride = task->cmd.arg0, rest = left(task), step;
+	u64 va = task->cmd.dst + task->done;
+	u32 room;
+
+	while (ahead->pages) {
+		room = SIM_PAGE_SIZE - va % SIM_PAGE_SIZE;
+		step = stride < room ? roundup(room, stride) : stride;
+		if (rest <= step)
+			return;
+		rest -= step;
+		va += step;
+		look(ahead, va, access);
+	}
+}
+
+static void ahead_source(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	u64 src = task->cmd.src;
+	u64 next = task->done + piece(left(task), src + task->done);
+
+	look_range(ahead, src, next, task->cmd.length, UVM_ACCESS_READ);
+}
+
+static void ahead_histogram(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	u64 dst = task->cmd.dst, at = task->stored;
+	const u64 end = SIM_BINS * SIM_WORD;
+
+	if (more(task)) {
+		ahead_source(task, ahead);
+	} else {
+		if (!task->loaded)
+			look(ahead, dst + at, UVM_ACCESS_WRITE);
+		at += piece(end - at, dst + at);
+	}
+	look_range(ahead, dst, at, end, UVM_ACCESS_WRITE);
+}
+
+/* Of a command with one word for a result, which comes last. */
+static void ahead_word(const struct sim_task *task, struct sim_ahead *ahead)
+{
+	if (!more(task))
+		return;
+	ahead_source(task, ahead);
+	look(ahead, task->cmd.dst, UVM_ACCESS_WRITE);
+}
+
 static const struct sim_op sim_ops[UVM_SIM_OP_NR] = {
-	[UVM_SIM_NOP] = { step_nop, 0 },
-	[UVM_SIM_FILL] = { step_fill, SIM_DST | SIM_LEN | SIM_ARG0 },
-	[UVM_SIM_COPY] = { step_copy, SIM_DST | SIM_SRC | SIM_LEN },
-	[UVM_SIM_XOR] = { step_xor, SIM_DST | SIM_LEN | SIM_ARG0 },
-	[UVM_SIM_HISTOGRAM] = { step_histogram,
+	[UVM_SIM_NOP] = { step_nop, NULL, 0 },
+	[UVM_SIM_FILL] = { step_fill, ahead_fill,
+		SIM_DST | SIM_LEN | SIM_ARG0 },
+	[UVM_SIM_COPY] = { step_copy, ahead_copy,
+		SIM_DST | SIM_SRC | SIM_LEN },
+	[UVM_SIM_XOR] = { step_xor, ahead_xor,
+		SIM_DST | SIM_LEN | SIM_ARG0 },
+	[UVM_SIM_HISTOGRAM] = { step_histogram, ahead_histogram,
 		SIM_DST | SIM_SRC | SIM_LEN | SIM_DST_WORD,
 		SIM_BINS * SIM_WORD },
-	[UVM_SIM_CRC32C] = { step_crc32c,
+	[UVM_SIM_CRC32C] = { step_crc32c, ahead_word,
 		SIM_DST | SIM_SRC | SIM_LEN | SIM_DST_WORD, SIM_WORD },
-	[UVM_SIM_SUM] = { step_sum,
+	[UVM_SIM_SUM] = { step_sum, ahead_word,
 		SIM_DST | SIM_SRC | SIM_LEN | SIM_DST_WORD | SIM_SRC_WORD |
 		SIM_LEN_WORD, SIM_WORD },
-	[UVM_SIM_ATOMIC_ADD] = { step_atomic_add,
+	[UVM_SIM_ATOMIC_ADD] = { step_atomic_add, NULL,
 		SIM_DST | SIM_ARG0 | SIM_ARG1 | SIM_DST_WORD, SIM_WORD },
-	[UVM_SIM_CHASE] = { step_chase,
+	[UVM_SIM_CHASE] = { step_chase, NULL,
 		SIM_DST | SIM_SRC | SIM_ARG0 | SIM_DST_WORD | SIM_SRC_WORD,
 		SIM_WORD },
-	[UVM_SIM_TOUCH] = { step_touch,
+	[UVM_SIM_TOUCH] = { step_touch, ahead_touch,
 		SIM_DST | SIM_LEN | SIM_ARG0 | SIM_ARG1 },
 };
 
@@ -423,4 +549,21 @@ int sim_task_step(struct sim_task *task, struct sim_port *port)
 	if (op->rules & SIM_LEN && !task->cmd.length)
 		return 0;
 	return op->step(task, port);
+}
+
+/**
+ * sim_task_ahead() - tell which pages a command will access next
+ * @task: its last step ended with -EAGAIN
+ * @port: whose @ahead is told
+ * @pages: how many it is told at most; the page that missed isn't one of them, but
+ *	for a store to it that follows a load
+ */
+void sim_task_ahead(const struct sim_task *task, struct sim_port *port,
+		    unsigned int pages)
+{
+	const struct sim_op *op = &sim_ops[task->cmd.op];
+	struct sim_ahead ahead = { .port = port, .pages = pages };
+
+	if (op->ahead)
+		op->ahead(task, &ahead);
 }

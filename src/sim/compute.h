@@ -20,6 +20,8 @@
  * @write: store @len bytes at @va
  * @touch: store back the byte at @va, whatever it is
  * @add: add @value to the aligned __u64 at @va, as one atomic access
+ * @ahead: the command will access the page of @va, there first at @va, unless it
+ *	stops before; see sim_task_ahead()
  * @address: set with an error: the first byte of the access
  * @access: set with -EAGAIN: what it wanted, 1 read, 2 write, 3 atomic
  *
@@ -32,6 +34,7 @@ struct sim_port {
 	int (*write)(struct sim_port *port, u64 va, const void *buf, u32 len);
 	int (*touch)(struct sim_port *port, u64 va);
 	int (*add)(struct sim_port *port, u64 va, u64 value);
+	void (*ahead)(struct sim_port *port, u64 va, u32 access);
 	u64 address;
 	u32 access;
 };
@@ -66,5 +69,7 @@ void sim_compute_init(void);
 int sim_cmd_check(const struct uvm_sim_cmd *cmd);
 void sim_task_start(struct sim_task *task, const struct uvm_sim_cmd *cmd);
 int sim_task_step(struct sim_task *task, struct sim_port *port);
+void sim_task_ahead(const struct sim_task *task, struct sim_port *port,
+		    unsigned int pages);
 
 #endif /* _SIM_COMPUTE_H */

@@ -11,6 +11,10 @@
  * answers the entry can't be missed. If the ring is full, the channel waits for
  * room first.
  *
+ * After its entry and before the announcement come those of its lanes: pages that
+ * the command will access next and that have no translation either, marked as
+ * speculative. They take what room there is, and wait for nothing.
+ *
  * &sim_fault_ring.lock is a leaf, held for copies of entries only. The wait is
  * idle: a fault may take as long as the core needs.
  */
@@ -67,21 +71,46 @@ static bool stall_over(struct sim_channel *ch, int seq)
 	       READ_ONCE(ch->state) != SIM_CHANNEL_RUNNING;
 }
 
+static struct uvm_sim_fault_entry make_entry(const struct sim_channel *ch, u64 va,
+					     u32 access, u32 flags)
+{
+	return (struct uvm_sim_fault_entry){
+		.as_id = ch->as->base.id,
+		.channel_id = ch->base.id,
+		.address = va,
+		.access = access,
+		.flags = flags,
+		.ticket = ch->ticket,
+	};
+}
+
+/**
+ * sim_fault_ahead() - report a page that a stalled command will miss next
+ * @ch: channel of the calling thread, in sim_fault_stall()
+ * @va: first address there
+ * @access: enum uvm_access
+ */
+void sim_fault_ahead(struct sim_channel *ch, u64 va, u32 access)
+{
+	struct uvm_sim_fault_entry entry =
+		make_entry(ch, va, access, UVM_SIM_FAULT_SPECULATIVE);
+	bool room = ring_write(&ch->gpu->faults, &entry);
+
+	sim_count(ch->gpu, room ? SIM_STAT_FAULTS_AHEAD :
+				  SIM_STAT_FAULTS_AHEAD_LOST, 1);
+}
+
 /**
  * sim_fault_stall() - report the access that missed, and wait
- * @ch: channel of the calling thread; its port holds the address and access
+ * @ch: channel of the calling thread; its port holds the address and access, its
+ *	task what comes next
  *
  * Returns when the access should be repeated or the channel was stopped.
  */
 void sim_fault_stall(struct sim_channel *ch)
 {
-	struct uvm_sim_fault_entry entry = {
-		.as_id = ch->as->base.id,
-		.channel_id = ch->base.id,
-		.address = ch->port.address,
-		.access = ch->port.access,
-		.ticket = ch->ticket,
-	};
+	struct uvm_sim_fault_entry entry =
+		make_entry(ch, ch->port.address, ch->port.access, 0);
 	struct sim_gpu *gpu = ch->gpu;
 	int seq = atomic_read(&gpu->replay_seq);
 
@@ -93,6 +122,7 @@ void sim_fault_stall(struct sim_channel *ch)
 			return;
 	}
 	sim_count(gpu, SIM_STAT_FAULTS, 1);
+	sim_task_ahead(&ch->task, &ch->port, gpu->config.lanes - 1);
 	uvm_gpu_fault_pending(ch->base.as->gpu);
 	wait_event_idle(gpu->stall, stall_over(ch, seq));
 }
@@ -113,6 +143,8 @@ unsigned int sim_fault_fetch(struct uvm_gpu *core, struct uvm_gpu_fault *faults,
 		faults[i].channel_id = entry->channel_id;
 		faults[i].address = entry->address;
 		faults[i].access = entry->access;
+		faults[i].flags = entry->flags & UVM_SIM_FAULT_SPECULATIVE ?
+				  UVM_FAULT_SPECULATIVE : 0;
 		faults[i].ticket = entry->ticket;
 	}
 	WRITE_ONCE(ring->get, ring->get + n);
@@ -136,7 +168,8 @@ void sim_fault_replay(struct uvm_gpu *core)
 static bool stalls_at(const struct sim_channel *ch, const struct uvm_gpu_fault *fault)
 {
 	return READ_ONCE(ch->ticket) == fault->ticket &&
-	       READ_ONCE(ch->port.address) == fault->address;
+	       READ_ONCE(ch->port.address) == fault->address &&
+	       !(fault->flags & UVM_FAULT_SPECULATIVE);
 }
 
 bool sim_fault_cancel(struct uvm_gpu *core, const struct uvm_gpu_fault *fault)

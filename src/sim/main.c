@@ -35,6 +35,7 @@
 #define SIM_PCI_DEVICE	0x1110
 #define SIM_PCI_BAR	2
 #define SIM_IOVA_MAX	(64U << 10)
+#define SIM_MAX_LANES	256
 
 static unsigned int gpus = IS_ENABLED(CONFIG_DEVICE_PRIVATE) ? 1 : 0;
 module_param(gpus, uint, 0444);
@@ -87,6 +88,10 @@ static unsigned int granule = 64;
 module_param(granule, uint, 0444);
 MODULE_PARM_DESC(granule, "KiB that have an access counter, a power of two from 4 to 2048, or 0 for no access counters (default 64)");
 
+static unsigned int lanes = 32;
+module_param(lanes, uint, 0444);
+MODULE_PARM_DESC(lanes, "pages of a command that may fault at once, 1 to 256 (default 32)");
+
 static bool peers = true;
 module_param(peers, bool, 0444);
 MODULE_PARM_DESC(peers, "GPUs can reach each other's memory (default Y)");
@@ -124,6 +129,7 @@ static void init_config(struct sim_config *config)
 	config->iova_mib = iova;
 	config->copy_timeout_ms = copy_timeout;
 	config->access_granule = (u64)granule * SZ_1K;
+	config->lanes = lanes;
 	config->peers = peers;
 	if (peers)
 		config->caps |= UVM_GPU_CAP_PEER_ATOMICS;
@@ -309,6 +315,10 @@ static int check_params(void)
 	if (iova < 64 || iova > SIM_IOVA_MAX || iova % 2) {
 		pr_err("iova=%u: give an even number of MiB from 64 to %u\n",
 		       iova, SIM_IOVA_MAX);
+		return -EINVAL;
+	}
+	if (!lanes || lanes > SIM_MAX_LANES) {
+		pr_err("lanes=%u: give 1 to %d\n", lanes, SIM_MAX_LANES);
 		return -EINVAL;
 	}
 	if (granule && (granule < 4 || granule > 2048 ||

@@ -374,6 +374,25 @@ static u64 use_leaf(u64 *slot, u64 pte, u32 access)
 	return new;
 }
 
+/* Where the leaf of @va is, and in @pte the leaf; NULL if there is no valid one. */
+static u64 *find_leaf(struct sim_as *as, u64 va, u64 *pte)
+{
+	u64 *slot, *table = as->root->entries;
+	unsigned int level;
+
+	if (va >> UVM_SIM_VA_BITS)
+		return NULL;
+	for (level = SIM_ROOT_LEVEL;; level--) {
+		slot = &table[index_of(va, level)];
+		*pte = READ_ONCE(*slot);
+		if (!(*pte & UVM_SIM_PTE_VALID))
+			return NULL;
+		if (!level || *pte & UVM_SIM_PTE_HUGE)
+			return slot;
+		table = phys_to_virt(*pte & UVM_SIM_PTE_ADDR);
+	}
+}
+
 /**
  * sim_walk() - the MMU's table walk
  * @as: address space
@@ -385,19 +404,22 @@ static u64 use_leaf(u64 *slot, u64 pte, u32 access)
  */
 u64 sim_walk(struct sim_as *as, u64 va, u32 access)
 {
-	u64 *table = as->root->entries;
-	unsigned int level;
-	u64 *slot, pte;
+	u64 pte, *slot = find_leaf(as, va, &pte);
 
-	if (va >> UVM_SIM_VA_BITS)
-		return 0;
-	for (level = SIM_ROOT_LEVEL;; level--) {
-		slot = &table[index_of(va, level)];
-		pte = READ_ONCE(*slot);
-		if (!(pte & UVM_SIM_PTE_VALID))
-			return 0;
-		if (!level || pte & UVM_SIM_PTE_HUGE)
-			return use_leaf(slot, pte, access);
-		table = phys_to_virt(pte & UVM_SIM_PTE_ADDR);
-	}
+	return slot ? use_leaf(slot, pte, access) : 0;
+}
+
+/**
+ * sim_translates() - would an access find its translation?
+ * @as: address space
+ * @va: any address
+ * @access: enum uvm_access
+ *
+ * Leaves no trace. Takes no lock.
+ */
+bool sim_translates(struct sim_as *as, u64 va, u32 access)
+{
+	u64 pte;
+
+	return find_leaf(as, va, &pte) && grants(pte, access);
 }

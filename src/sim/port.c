@@ -317,6 +317,14 @@ static int port_add(struct sim_port *port, u64 va, u64 value)
 	return ret;
 }
 
+static void port_ahead(struct sim_port *port, u64 va, u32 access)
+{
+	struct sim_channel *ch = to_channel(port);
+
+	if (!sim_translates(ch->as, va, access))
+		sim_fault_ahead(ch, va, access);
+}
+
 static void tlb_drop(struct sim_tlb *tlb, u64 start, u64 last)
 {
 	struct sim_tlb_entry *entry;
@@ -365,4 +373,5 @@ void sim_port_init(struct sim_channel *ch)
 	ch->port.write = port_write;
 	ch->port.touch = port_touch;
 	ch->port.add = port_add;
+	ch->port.ahead = port_ahead;
 }

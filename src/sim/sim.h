@@ -63,6 +63,8 @@ enum sim_stat {
 	SIM_STAT_PEER_ACCESSES,
 	SIM_STAT_FAULTS,
 	SIM_STAT_FAULT_RING_FULL,
+	SIM_STAT_FAULTS_AHEAD,
+	SIM_STAT_FAULTS_AHEAD_LOST,
 	SIM_STAT_REPLAYS,
 	SIM_STAT_CANCELS,
 	SIM_STAT_COUNTER_NOTIFICATIONS,
@@ -87,6 +89,7 @@ enum sim_stat {
  * @copy_timeout_ms: as &uvm_gpu_desc.copy_timeout_ms
  * @caps: as &uvm_gpu_desc.caps
  * @access_granule: as &uvm_gpu_desc.access_granule
+ * @lanes: pages of a command that may miss at once
  * @peers: it may reach the memory of the module's other GPUs, and they its
  */
 struct sim_config {
@@ -101,6 +104,7 @@ struct sim_config {
 	unsigned int copy_timeout_ms;
 	u64 caps;
 	u64 access_granule;
+	unsigned int lanes;
 	bool peers;
 };
 
@@ -404,6 +408,7 @@ void sim_map(struct uvm_gpu_as *as, const struct uvm_gpu_entry *entries,
 	     unsigned int count);
 unsigned long sim_unmap(struct uvm_gpu_as *as, u64 start, u64 length);
 u64 sim_walk(struct sim_as *as, u64 va, u32 access);
+bool sim_translates(struct sim_as *as, u64 va, u32 access);
 
 /* port.c */
 void sim_tlb_invalidate(struct uvm_gpu_as *as, u64 start, u64 length);
@@ -422,6 +427,7 @@ void sim_channels_fail(struct sim_gpu *gpu);
 int sim_fault_init(struct sim_gpu *gpu);
 void sim_fault_fini(struct sim_gpu *gpu);
 void sim_fault_stall(struct sim_channel *ch);
+void sim_fault_ahead(struct sim_channel *ch, u64 va, u32 access);
 unsigned int sim_fault_fetch(struct uvm_gpu *core, struct uvm_gpu_fault *faults,
 			     unsigned int max);
 void sim_fault_replay(struct uvm_gpu *core);

@@ -179,10 +179,57 @@ static void fault_blames_the_right_one(struct kunit *test)
 	uvm_fault_queue_free(queue);
 }
 
+/* What can't be served ahead of time is no fault of the channel, served or not. */
+static void fault_spares_speculative(struct kunit *test)
+{
+	struct uvm_gpu_fault f[] = {
+		{ .channel_id = 1, .address = 0x1000, .access = UVM_ACCESS_READ },
+		{ .channel_id = 1, .address = 0x2000, .access = UVM_ACCESS_READ,
+		  .flags = UVM_FAULT_SPECULATIVE },
+		{ .channel_id = 2, .address = 0x2008, .access = UVM_ACCESS_READ },
+	};
+	static const struct uvm_gpu_ops ops = { .fault_cancel = stub_cancel };
+	struct uvm_va_space *vs = kunit_kzalloc(test, sizeof(*vs), GFP_KERNEL);
+	struct uvm_gpu *gpu = kunit_kzalloc(test, sizeof(*gpu), GFP_KERNEL);
+	struct uvm_gpu_space *gs = kunit_kzalloc(test, sizeof(*gs), GFP_KERNEL);
+	struct uvm_fault_queue *queue;
+
+	KUNIT_ASSERT_TRUE(test, vs && gpu && gs);
+	queue = uvm_fault_queue_alloc(gs);
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	gpu->desc.ops = &ops;
+	gs->gpu = gpu;
+	gs->vs = vs;
+	stub_bad_page = 2;
+	stub_result = -EFAULT;
+	stub_calls = 0;
+	stub_faulted = 0;
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve_block(queue, f, 2));
+	KUNIT_EXPECT_EQ(test, stub_calls, 3U);
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+
+	/* Another channel's access to the same page has stalled. */
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve_block(queue, f, 3));
+	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(2));
+
+	/* Nor is it in an address space without memory. */
+	stub_faulted = 0;
+	memcpy(queue->faults, f, sizeof(f));
+	queue->nr = 2;
+	uvm_fault_cancel_all(queue);
+	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(1));
+	queue->faults[0].flags = UVM_FAULT_SPECULATIVE;
+	stub_faulted = 0;
+	uvm_fault_cancel_all(queue);
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+	uvm_fault_queue_free(queue);
+}
+
 static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(fault_sort_and_run),
 	KUNIT_CASE(fault_collect_strongest),
 	KUNIT_CASE(fault_blames_the_right_one),
+	KUNIT_CASE(fault_spares_speculative),
 	{}
 };
 

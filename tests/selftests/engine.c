@@ -3,7 +3,9 @@
  * Proves that no byte is lost when copy engines fail: a batch that fails leaves its
  * pages where they were, one that hangs is ended by a reset, and a CPU that needs a
  * page which the device can't give back gets SIGBUS, and the page later. The software
- * GPU's knobs make its engines fail (/sys/kernel/debug/uvm_sim).
+ * GPU's knobs make its engines fail (/sys/kernel/debug/uvm_sim). And that its compute
+ * engine tells of many pages at once when it misses one, and that a GPU which can do
+ * no more than it must is one all the same.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -38,14 +40,15 @@ static void knob(struct fix *f, const char *name, int times)
 
 static long stat_of(struct fix *f, const char *name)
 {
-	char path[200], text[2000], *p;
+	char path[200], key[100], text[4000] = "\n", *p;
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/stats",
 		 f->gpu.name);
-	ASSERT_TRUE(read_text(path, text, sizeof(text)));
-	p = strstr(text, name);
+	ASSERT_TRUE(read_text(path, text + 1, sizeof(text) - 1));
+	snprintf(key, sizeof(key), "\n%s ", name);
+	p = strstr(text, key);
 	ASSERT_TRUE(p);
-	return atol(p + strlen(name));
+	return atol(p + strlen(key));
 }
 
 static void to(struct fix *f, uint32_t kind, const void *p, size_t length,
@@ -226,6 +229,83 @@ TEST_V(engine_reset_fails, devices_huge)
 	EXPECT_EQ(state_after_reset(&f), UVM_CHANNEL_FAILED);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 8);
+	fix_close(&f);
+}
+
+static long parameter(const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/sys/module/uvm_sim/parameters/%s", name);
+	return read_number(path);
+}
+
+static bool switched_on(const char *name)
+{
+	char path[200], text[8];
+
+	snprintf(path, sizeof(path), "/sys/module/uvm_sim/parameters/%s", name);
+	ASSERT_TRUE(read_text(path, text, sizeof(text)));
+	return text[0] == 'Y';
+}
+
+/* Pages that nobody has touched yet: without lanes, the GPU stalls at each. */
+TEST_V(lanes, devices)
+{
+	const size_t pages = 256;
+	long stalls, ahead;
+	struct uvm_sim_cmd fill;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = anon(pages * PAGE, PROT_READ | PROT_WRITE, 0);
+	ASSERT_RET(madvise(p, pages * PAGE, MADV_NOHUGEPAGE), 0);
+	stalls = stat_of(&f, "faults");
+	ahead = stat_of(&f, "faults_ahead");
+	fill = CMD(FILL, .dst = ADDR(p), .length = pages * PAGE, .arg0 = 0x5a);
+	EXPECT_RET(fix_run(&f, &fill, 1), 0);
+	EXPECT_BYTES(p, pages * PAGE, 0x5a);
+	stalls = stat_of(&f, "faults") - stalls;
+	ahead = stat_of(&f, "faults_ahead") - ahead;
+	if (parameter("lanes") == 1) {
+		EXPECT_GE(stalls, pages);
+		EXPECT_EQ(ahead, 0);
+	} else {
+		EXPECT_LE(stalls, pages / 4);
+		EXPECT_GE(ahead, pages / 2);
+	}
+	fix_close(&f);
+}
+
+/* Where a GPU can't do atomics it doesn't wait for ever; in its memory it can. */
+TEST_V(no_system_atomics, devices)
+{
+	struct uvm_channel_query q;
+	struct uvm_sim_cmd add;
+	uint64_t *p, point;
+	struct fix f;
+
+	if (switched_on("system_atomics"))
+		SKIP("the GPU can do atomics on system memory");
+	fix_open(&f, v);
+	p = fix_buffer(&f, f.length);
+	memset(p, 0, f.length);
+	add = CMD(ATOMIC_ADD, .dst = ADDR(p + 1), .arg0 = 1, .arg1 = 3);
+	ASSERT_RET(channel_submit(f.s.fd, f.channel, &add, 1, &point), 0);
+	EXPECT_RET(channel_wait(f.s.fd, f.channel, point, PATIENCE, NULL), -ECANCELED);
+	ASSERT_RET(channel_query(f.s.fd, f.channel, &q), 0);
+	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
+	EXPECT_EQ(q.out_reason, UVM_FAULT_BUS);
+	EXPECT_EQ(q.out_access, UVM_ACCESS_ATOMIC);
+	EXPECT_EQ(q.out_address, add.dst);
+	EXPECT_EQ(p[1], 0);
+
+	ASSERT_RET(channel_destroy(f.s.fd, f.channel), 0);
+	ASSERT_RET(channel_create(f.s.fd, f.gpu.uuid, &f.channel), 0);
+	fix_to_gpu(&f, p, f.length);
+	EXPECT_RET(fix_run(&f, &add, 1), 0);
+	EXPECT_EQ(p[1], 3);
 	fix_close(&f);
 }
 

@@ -162,6 +162,34 @@ static void *map_file(size_t length, int *fd, uint64_t seed)
 	return p;
 }
 
+/*
+ * A GPU reports faults ahead of those it stalls at, here of holes at lower addresses.
+ * The channel stops at the first that it comes to, and what is before is done.
+ */
+TEST_V(lanes_keep_order, devices)
+{
+	struct uvm_sim_cmd copy;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = anon(8 * PAGE, PROT_READ | PROT_WRITE, 0);
+	pattern_fill(p + 4 * PAGE, 4 * PAGE, 81);
+	ASSERT_RET(munmap(p + 2 * PAGE, PAGE), 0);
+	ASSERT_RET(munmap(p + 5 * PAGE, PAGE), 0);
+	copy = CMD(COPY, .dst = ADDR(p), .src = ADDR(p) + 4 * PAGE, .length = 4 * PAGE);
+	expect_fault(&f, copy, p + 5 * PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_READ);
+	EXPECT_PATTERN(p, PAGE, 81);
+	EXPECT_BYTES(p + PAGE, PAGE, 0);
+
+	memset(p, 0, PAGE);
+	ASSERT_RET(munmap(p + PAGE, PAGE), 0);
+	map_again(p + 5 * PAGE, PAGE);
+	expect_fault(&f, copy, p + PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_WRITE);
+	EXPECT_PATTERN(p, PAGE, 81);
+	fix_close(&f);
+}
+
 /* ---- the cases of the kernel's test ---- */
 
 TEST_V(hmm_open_close, devices)

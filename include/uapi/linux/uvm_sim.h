@@ -166,9 +166,16 @@ struct uvm_sim_ring_entry {
  * A translation that misses writes one entry at put and raises the fault
  * interrupt. A full ring is no loss: the channel stays stalled and writes its
  * entry when there is room. The driver takes entries from get to put.
+ *
+ * The lanes of the compute engine work ahead. When a command stalls, each page that
+ * it will access next, as many as there are lanes, is looked up too, and writes an
+ * entry with UVM_SIM_FAULT_SPECULATIVE if it misses and the ring has room. Nothing
+ * waits for those. A command whose next address depends on what it reads
+ * (UVM_SIM_CHASE), or that stays where it is (UVM_SIM_ATOMIC_ADD), has none.
  */
 
 #define UVM_SIM_FAULT_ENTRIES	512
+#define UVM_SIM_FAULT_SPECULATIVE	(1U << 0)
 
 /**
  * struct uvm_sim_fault_entry - a slot of the fault ring
@@ -176,7 +183,7 @@ struct uvm_sim_ring_entry {
  * @channel_id: the channel
  * @address: the access's first byte in the page
  * @access: 1 read, 2 write, 3 atomic
- * @__reserved: 0
+ * @flags: mask of UVM_SIM_FAULT_SPECULATIVE
  * @ticket: the same as long as the channel stalls at this access, however often it
  *	reports it
  */
@@ -185,7 +192,7 @@ struct uvm_sim_fault_entry {
 	__aligned_u64 channel_id;
 	__aligned_u64 address;
 	__u32 access;
-	__u32 __reserved;
+	__u32 flags;
 	__aligned_u64 ticket;
 };
 
