@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "delay.h"
+#include "policy.h"
 
 /**
  * DOC: Locks, outermost first
@@ -31,13 +32,15 @@
  * &uvm_mm.lock: the VA spaces of an mm
  * → &uvm_va_space.teardown: one teardown of a GPU space at a time. Its holder waits
  *   for the users of the GPU space, who may hold mmap_lock.
+ * → &uvm_va_space.advise_lock: the first change of a policy
  * → mmap_lock
- * → &uvm_va_space.lock: GPU spaces, channels and the state of the mm link
+ * → &uvm_va_space.lock: GPU spaces, channels, range groups and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
- * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock
+ * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock,
+ *   &uvm_policies.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
@@ -251,6 +254,13 @@ struct uvm_mm {
  * @mm_down: the shutdown is over
  * @shutdown_work: runs the shutdown for somebody who can't
  * @drain_work: lets the mm go
+ * @policies: what user space wants for ranges
+ * @policy_notifier: clears them when memory is unmapped; with the first of them
+ * @policies_watched: it is there. Protected by @advise_lock
+ * @advise_lock: see DOC: Locks
+ * @range_groups: by id; protected by @lock, as are
+ * @nr_range_groups: their number
+ * @next_range_group: where the search for the next id starts
  * @snapshot: HMM wants a notifier even for a look without a promise; this one
  *	covers the first page, which never holds anything
  */
@@ -277,6 +287,13 @@ struct uvm_va_space {
 	struct completion mm_down;
 	struct work_struct shutdown_work;
 	struct work_struct drain_work;
+	struct uvm_policies policies;
+	struct mmu_interval_notifier policy_notifier;
+	bool policies_watched;
+	struct mutex advise_lock;
+	struct xarray range_groups;
+	u32 nr_range_groups;
+	u32 next_range_group;
 	struct mmu_interval_notifier snapshot;
 };
 
@@ -288,6 +305,7 @@ struct uvm_fault_queue;
  * @vs: the VA space; valid while the mm is retained, or while one of @users
  * @gpu: holds a reference, and the backend's module with it, until it leaves the
  *	table; valid while one of @users
+ * @slot: its bit in &uvm_policy.accessed_by; while it is in the VA space's table
  * @as: page tables in the GPU; NULL once they are gone
  * @users: those who use @gpu through it (uvm_gpu_space_enter()), plus one until
  *	detached
@@ -305,6 +323,7 @@ struct uvm_gpu_space {
 	struct kref ref;
 	struct uvm_va_space *vs;
 	struct uvm_gpu *gpu;
+	unsigned int slot;
 	struct uvm_gpu_as *as;
 	refcount_t users;
 	struct completion idle;
@@ -409,6 +428,21 @@ void uvm_gpu_space_leave(struct uvm_gpu_space *gs);
 
 bool uvm_gpus_mix(const struct uvm_gpu *a, const struct uvm_gpu *b);
 int uvm_query_processors_ioctl(struct uvm_ucmd *ucmd);
+
+/* ---- what user space wants (advise.c) ---- */
+
+void uvm_advise_init(struct uvm_va_space *vs);
+void uvm_advise_fini(struct uvm_va_space *vs);
+int uvm_set_preferred_location_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_accessed_by_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_fault_migration_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_prefetch_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_read_mostly_ioctl(struct uvm_ucmd *ucmd);
+int uvm_create_range_group_ioctl(struct uvm_ucmd *ucmd);
+int uvm_destroy_range_group_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_range_group_ioctl(struct uvm_ucmd *ucmd);
+int uvm_allow_migration_ioctl(struct uvm_ucmd *ucmd);
+int uvm_query_policy_ioctl(struct uvm_ucmd *ucmd);
 
 /* ---- pages leave a GPU (evacuate.c) ---- */
 
@@ -576,7 +610,11 @@ void uvm_fault_queue_free(struct uvm_fault_queue *queue);
 void uvm_fault_worker(struct work_struct *work);
 void uvm_fault_flush(struct uvm_gpu *gpu);
 
-/* Common check of a user's page range: aligned, not empty, no wrap. */
+/* ---- checks of what user space gives (check.c) ---- */
+
 int uvm_check_range(u64 base, u64 length);
+int uvm_check_mapped(struct mm_struct *mm, unsigned long start, unsigned long end);
+int uvm_check_dest(u32 kind, s32 node, const u8 *uuid);
+bool uvm_vma_accessible(const struct vm_area_struct *vma);
 
 #endif /* _UVM_CORE_H */

@@ -268,6 +268,18 @@ static int uvm_gpu_space_may_publish(struct uvm_gpu_space *gs)
 	return 0;
 }
 
+static unsigned int uvm_gpu_space_free_slot(struct uvm_va_space *vs)
+{
+	struct uvm_gpu_space *gs;
+	unsigned long id;
+	u64 used = 0;
+
+	lockdep_assert_held_write(&vs->lock);
+	xa_for_each(&vs->gpu_spaces, id, gs)
+		used |= BIT_ULL(gs->slot);
+	return ffz(used);
+}
+
 static int uvm_gpu_space_publish(struct uvm_gpu_space *gs)
 {
 	struct uvm_va_space *vs = gs->vs;
@@ -276,6 +288,7 @@ static int uvm_gpu_space_publish(struct uvm_gpu_space *gs)
 	uvm_delay(UVM_DELAY_REGISTER);
 	down_write(&vs->lock);
 	ret = uvm_gpu_space_may_publish(gs);
+	gs->slot = uvm_gpu_space_free_slot(vs);
 	if (!ret)
 		ret = xa_insert(&vs->gpu_spaces, gs->gpu->id, gs,
 				GFP_KERNEL_ACCOUNT);
@@ -317,6 +330,17 @@ int uvm_register_gpu_ioctl(struct uvm_ucmd *ucmd)
 	return ret;
 }
 
+/* Out of the table of the VA space, where nobody finds it any more. */
+static void uvm_gpu_space_unlist(struct uvm_gpu_space *gs)
+{
+	struct uvm_va_space *vs = gs->vs;
+
+	lockdep_assert_held_write(&vs->lock);
+	xa_erase(&vs->gpu_spaces, gs->gpu->id);
+	/* Before anybody else gets the slot. */
+	uvm_policies_forget_gpu(&vs->policies, gs->gpu->id, gs->slot);
+}
+
 /* Takes the channels of @gs out of the table that user space sees. */
 static void uvm_gpu_space_unlist_channels(struct uvm_gpu_space *gs,
 					  struct list_head *list)
@@ -344,7 +368,7 @@ static void uvm_gpu_space_remove(struct uvm_gpu_space *gs)
 
 	lockdep_assert_held(&vs->teardown);
 	down_write(&vs->lock);
-	xa_erase(&vs->gpu_spaces, gs->gpu->id);
+	uvm_gpu_space_unlist(gs);
 	uvm_gpu_space_unlist_channels(gs, &channels);
 	up_write(&vs->lock);
 
@@ -366,7 +390,7 @@ static void uvm_gpu_space_lose(struct uvm_gpu_space *gs)
 
 	lockdep_assert_held(&vs->teardown);
 	down_write(&vs->lock);
-	xa_erase(&vs->gpu_spaces, gs->gpu->id);
+	uvm_gpu_space_unlist(gs);
 	xa_for_each(&vs->channels, id, ch)
 		if (ch->gpu_id == gs->gpu->id)
 			uvm_channel_gpu_gone(ch);

@@ -20,16 +20,6 @@ struct workqueue_struct *uvm_gpu_wq;
 struct workqueue_struct *uvm_release_wq;
 struct workqueue_struct *uvm_evacuate_wq;
 
-int uvm_check_range(u64 base, u64 length)
-{
-	u64 end;
-
-	if (!length || !PAGE_ALIGNED(base) || !PAGE_ALIGNED(length) ||
-	    check_add_overflow(base, length, &end) || end > TASK_SIZE)
-		return -EINVAL;
-	return 0;
-}
-
 static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 {
 	struct uvm_info *cmd = ucmd->cmd;
@@ -123,6 +113,14 @@ union uvm_ucmd_buffer {
 	struct uvm_migrate migrate;
 	struct uvm_query_residency query_residency;
 	struct uvm_query_processors query_processors;
+	struct uvm_set_preferred_location set_preferred_location;
+	struct uvm_set_accessed_by set_accessed_by;
+	struct uvm_set_switch set_switch;
+	struct uvm_create_range_group create_range_group;
+	struct uvm_destroy_range_group destroy_range_group;
+	struct uvm_set_range_group set_range_group;
+	struct uvm_allow_migration allow_migration;
+	struct uvm_query_policy query_policy;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -172,6 +170,31 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_QUERY_PROCESSORS, uvm_query_processors_ioctl,
 	       uvm_query_processors, __reserved, UVM_WANT_VA_SPACE,
 	       UVM_RESERVED(uvm_query_processors), .out = true),
+	UVM_OP(UVM_SET_PREFERRED_LOCATION, uvm_set_preferred_location_ioctl,
+	       uvm_set_preferred_location, dest_uuid, UVM_WANT_MM),
+	UVM_OP(UVM_SET_ACCESSED_BY, uvm_set_accessed_by_ioctl,
+	       uvm_set_accessed_by, __reserved, UVM_WANT_MM,
+	       UVM_RESERVED(uvm_set_accessed_by)),
+	UVM_OP(UVM_SET_FAULT_MIGRATION, uvm_set_fault_migration_ioctl,
+	       uvm_set_switch, __reserved, UVM_WANT_MM,
+	       UVM_RESERVED(uvm_set_switch)),
+	UVM_OP(UVM_SET_PREFETCH, uvm_set_prefetch_ioctl, uvm_set_switch,
+	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_set_switch)),
+	UVM_OP(UVM_SET_READ_MOSTLY, uvm_set_read_mostly_ioctl, uvm_set_switch,
+	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_set_switch)),
+	UVM_OP(UVM_CREATE_RANGE_GROUP, uvm_create_range_group_ioctl,
+	       uvm_create_range_group, __reserved, UVM_WANT_MM,
+	       UVM_RESERVED(uvm_create_range_group), .out = true),
+	UVM_OP(UVM_DESTROY_RANGE_GROUP, uvm_destroy_range_group_ioctl,
+	       uvm_destroy_range_group, __reserved, UVM_WANT_VA_SPACE,
+	       UVM_RESERVED(uvm_destroy_range_group)),
+	UVM_OP(UVM_SET_RANGE_GROUP, uvm_set_range_group_ioctl,
+	       uvm_set_range_group, __reserved, UVM_WANT_MM,
+	       UVM_RESERVED(uvm_set_range_group)),
+	UVM_OP(UVM_ALLOW_MIGRATION, uvm_allow_migration_ioctl,
+	       uvm_allow_migration, allow, UVM_WANT_MM),
+	UVM_OP(UVM_QUERY_POLICY, uvm_query_policy_ioctl, uvm_query_policy,
+	       out_count, UVM_WANT_VA_SPACE, .out = true),
 };
 
 /*

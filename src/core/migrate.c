@@ -768,31 +768,6 @@ static bool uvm_vma_migratable(struct vm_area_struct *vma)
 	       vma->vm_flags & VM_READ && !vma_is_dax(vma);
 }
 
-static bool uvm_vma_accessible(struct vm_area_struct *vma)
-{
-	return vma->vm_flags & (VM_READ | VM_WRITE | VM_EXEC);
-}
-
-/* Is every byte of the range mapped, and accessible? */
-static int uvm_check_mapped(struct mm_struct *mm, unsigned long start,
-			    unsigned long end)
-{
-	struct vm_area_struct *vma;
-	int ret = 0;
-
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	while (!ret && start < end) {
-		vma = vma_lookup(mm, start);
-		if (vma && uvm_vma_accessible(vma))
-			start = vma->vm_end;
-		else
-			ret = -EFAULT;
-	}
-	mmap_read_unlock(mm);
-	return ret;
-}
-
 /* Is somebody waiting for this to end? */
 static bool uvm_migration_stops(struct uvm_migration *mig)
 {
@@ -807,19 +782,30 @@ static int uvm_migration_error(struct uvm_migration *mig)
 	return uvm_gpu_present(mig->cmd->dest_uuid) ? -ENOENT : -ENODEV;
 }
 
-/* Blocks until the end of the VMA, or until others should have the lock. */
+static unsigned long uvm_migrate_skip(struct uvm_migration *mig, unsigned long addr,
+				      unsigned long end, enum uvm_skip reason)
+{
+	mig->cmd->out_skipped[reason] += (end - addr) >> PAGE_SHIFT;
+	return end;
+}
+
+/*
+ * Blocks until the end of the VMA or of its policy, or until others should have the
+ * lock.
+ */
 static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 				     struct vm_area_struct *vma,
 				     unsigned long addr, unsigned long end)
 {
-	unsigned long next;
+	unsigned long next, first, last;
+	struct uvm_policy policy;
 
-	end = min(end, vma->vm_end);
-	if (!uvm_vma_migratable(vma)) {
-		mig->cmd->out_skipped[UVM_SKIP_VMA_KIND] +=
-			(end - addr) >> PAGE_SHIFT;
-		return end;
-	}
+	uvm_policies_lookup(&mig->vs->policies, addr, &policy, &first, &last);
+	end = min3(end - 1, vma->vm_end - 1, last) + 1;
+	if (!uvm_vma_migratable(vma))
+		return uvm_migrate_skip(mig, addr, end, UVM_SKIP_VMA_KIND);
+	if (!(uvm_policy_switches(&policy) & UVM_POLICY_ALLOW_MIGRATION))
+		return uvm_migrate_skip(mig, addr, end, UVM_SKIP_POLICY);
 	while (addr < end) {
 		next = min(end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
 		uvm_migration_block(mig, vma, addr, next);
@@ -869,7 +855,12 @@ static int uvm_migration_run(struct uvm_migration *mig)
 	mig->moves[1] = uvm_move_alloc(UVM_BLOCK_PAGES);
 	if (!mig->moves[0] || !mig->moves[1])
 		goto out;
+	if (mmap_read_lock_killable(mig->vs->mm)) {
+		ret = -EINTR;
+		goto out;
+	}
 	ret = uvm_check_mapped(mig->vs->mm, start, end);
+	mmap_read_unlock(mig->vs->mm);
 	if (!ret)
 		ret = uvm_migrate_range(mig, start, end);
 out:
@@ -902,20 +893,16 @@ static int uvm_migrate_dest_gpu(struct uvm_migration *mig)
 static int uvm_migrate_dest(struct uvm_migration *mig)
 {
 	struct uvm_migrate *cmd = mig->cmd;
-	bool has_uuid = memchr_inv(cmd->dest_uuid, 0, UVM_UUID_LEN);
+	int ret;
 
+	ret = uvm_check_dest(cmd->dest_kind, cmd->dest_node, cmd->dest_uuid);
+	if (ret || cmd->dest_kind == UVM_DEST_NONE)
+		return -EINVAL;
 	mig->dest = uvm_target_home;
-	if (cmd->dest_kind == UVM_DEST_GPU && !cmd->dest_node)
+	if (cmd->dest_kind == UVM_DEST_GPU)
 		return uvm_migrate_dest_gpu(mig);
-	if (has_uuid)
-		return -EINVAL;
-	if (cmd->dest_kind == UVM_DEST_CPU && !cmd->dest_node)
-		return 0;
-	if (cmd->dest_kind != UVM_DEST_CPU_NODE || cmd->dest_node < 0 ||
-	    cmd->dest_node >= MAX_NUMNODES ||
-	    !node_state(cmd->dest_node, N_MEMORY))
-		return -EINVAL;
-	mig->dest.node = cmd->dest_node;
+	if (cmd->dest_kind == UVM_DEST_CPU_NODE)
+		mig->dest.node = cmd->dest_node;
 	return 0;
 }
 

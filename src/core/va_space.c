@@ -63,6 +63,7 @@ static struct uvm_va_space *uvm_va_space_create(struct mm_struct *mm)
 	init_rwsem(&vs->lock);
 	xa_init(&vs->gpu_spaces);
 	xa_init_flags(&vs->channels, XA_FLAGS_ALLOC1);
+	uvm_advise_init(vs);
 	vs->pid = get_task_pid(current, PIDTYPE_TGID);
 	ret = uvm_mm_attach(vs, mm);
 	if (ret) {
@@ -79,6 +80,7 @@ static void uvm_va_space_destroy(struct uvm_va_space *vs)
 	/* Who works there has let go of the mm, and of the GPU spaces. */
 	if (vs->fault_wq)
 		destroy_workqueue(vs->fault_wq);
+	uvm_advise_fini(vs);
 	uvm_mm_detach(vs);
 	uvm_va_space_put(vs);
 }

@@ -224,6 +224,7 @@ const char *uvm_skip_name(unsigned int skip)
 		[UVM_SKIP_OTHER_DEVICE] = "on another driver's device",
 		[UVM_SKIP_NO_MEMORY] = "no memory left at the destination",
 		[UVM_SKIP_BUSY] = "busy (pinned, locked, or in use by the kernel)",
+		[UVM_SKIP_POLICY] = "kept there by its range group",
 	};
 
 	return name(names, ARRAY_SIZE(names), skip);

@@ -43,7 +43,7 @@
  * EINTR            a fatal signal arrived; progress is in the out members
  * ETIMEDOUT        the wait ended before its point was reached
  * ECANCELED        the channel was stopped before it reached the point
- * ENOSPC           more objects than the limit in &struct uvm_info
+ * ENOSPC           more objects than there can be
  * ================ =====================================================
  *
  * A command that fails changes nothing, unless its description says that it
@@ -81,6 +81,16 @@ enum uvm_cmd {
 	UVM_CMD_MIGRATE,
 	UVM_CMD_QUERY_RESIDENCY,
 	UVM_CMD_QUERY_PROCESSORS,
+	UVM_CMD_SET_PREFERRED_LOCATION,
+	UVM_CMD_SET_ACCESSED_BY,
+	UVM_CMD_SET_FAULT_MIGRATION,
+	UVM_CMD_SET_PREFETCH,
+	UVM_CMD_SET_READ_MOSTLY,
+	UVM_CMD_CREATE_RANGE_GROUP,
+	UVM_CMD_DESTROY_RANGE_GROUP,
+	UVM_CMD_SET_RANGE_GROUP,
+	UVM_CMD_ALLOW_MIGRATION,
+	UVM_CMD_QUERY_POLICY,
 };
 
 #define UVM_UUID_LEN	16
@@ -91,6 +101,8 @@ enum uvm_cmd {
 #define UVM_FEATURE_DEVICE_COHERENT	(1ULL << 1)
 #define UVM_FEATURE_NUMA_DESTINATION	(1ULL << 2)
 #define UVM_FEATURE_MULTI_PROCESS	(1ULL << 3)
+/* UVM_SET_READ_MOSTLY makes copies; without it, it is only remembered */
+#define UVM_FEATURE_READ_DUPLICATION	(1ULL << 4)
 
 /**
  * struct uvm_info - ioctl(UVM_INFO)
@@ -135,7 +147,7 @@ struct uvm_info {
  * it, it takes no mm file, and its GPUs live until the file is closed for the last
  * time. Nobody's ordinary memory is in it, so a GPU access to any address stops the
  * channel with UVM_FAULT_NO_MAPPING, and what needs an mm (UVM_MM_INIT, UVM_MIGRATE,
- * UVM_QUERY_RESIDENCY) is EOPNOTSUPP.
+ * UVM_QUERY_RESIDENCY, the commands about policies) is EOPNOTSUPP.
  *
  * Errors: EBADFD if the file is a VA space or an mm file already; ENOMEM; EINTR for a
  * fatal signal.
@@ -463,13 +475,15 @@ struct uvm_wait {
 #define UVM_WAIT _IO(UVM_TYPE, UVM_CMD_WAIT)
 
 /**
- * enum uvm_dest - where UVM_MIGRATE moves pages
+ * enum uvm_dest - where UVM_MIGRATE moves pages, or where they had better be
+ * @UVM_DEST_NONE: no preference; not for UVM_MIGRATE
  * @UVM_DEST_GPU: memory of the GPU &uvm_migrate.dest_uuid
  * @UVM_DEST_CPU: system memory, on a node of the kernel's choice; pages that
  *	are in system memory stay where they are
  * @UVM_DEST_CPU_NODE: system memory of the node &uvm_migrate.dest_node
  */
 enum uvm_dest {
+	UVM_DEST_NONE = 0,
 	UVM_DEST_GPU = 1,
 	UVM_DEST_CPU = 2,
 	UVM_DEST_CPU_NODE = 3,
@@ -487,6 +501,7 @@ enum uvm_dest {
  * @UVM_SKIP_BUSY: pinned, locked, raced with, or part of a large folio that the
  *	kernel doesn't split; core mm doesn't tell which. Also a page merged by
  *	KSM, and a failed copy.
+ * @UVM_SKIP_POLICY: its range group forbids migration
  * @UVM_SKIP_NR: number of reasons
  */
 enum uvm_skip {
@@ -495,7 +510,8 @@ enum uvm_skip {
 	UVM_SKIP_OTHER_DEVICE = 2,
 	UVM_SKIP_NO_MEMORY = 3,
 	UVM_SKIP_BUSY = 4,
-	UVM_SKIP_NR = 5,
+	UVM_SKIP_POLICY = 5,
+	UVM_SKIP_NR = 6,
 };
 #define UVM_SKIP_SLOTS	8
 
@@ -652,5 +668,247 @@ struct uvm_query_processors {
 	__u32 __reserved;
 };
 #define UVM_QUERY_PROCESSORS _IO(UVM_TYPE, UVM_CMD_QUERY_PROCESSORS)
+
+/**
+ * DOC: Policies
+ *
+ * A policy says what user space wants for the pages of a range when processors fault
+ * on them. It ends with the mapping: with munmap, and with mremap to another place, where
+ * the default applies. mprotect and fork leave it alone; a child has none. Setting one
+ * moves nothing. Ranges are split where policies differ, and merged again where they
+ * don't.
+ *
+ * When a GPU faults on a page of private anonymous memory that is not in its own
+ * memory, the first of these that applies decides:
+ *
+ * 1. the range group forbids migration, or UVM_SET_FAULT_MIGRATION turned it off: the
+ *    page stays
+ * 2. the preferred location is that GPU: the page moves there
+ * 3. the preferred location is system memory: the page goes, or stays, there
+ * 4. the GPU is in the accessed-by set, and the page is in system memory: it stays
+ * 5. the page moves to the GPU
+ *
+ * A page that stays in system memory is mapped for the GPU where it is. So is one for
+ * which the GPU has no memory left, one that can't move, and memory that isn't private
+ * and anonymous. A GPU that is a NUMA node has faulting pages moved only by 2.
+ *
+ * The commands that take a range want @base and @length in bytes, page aligned, not
+ * empty, without a wrap (EINVAL), and mapped, with access, from end to end (EFAULT).
+ * They all have these errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; EINVAL;
+ * EFAULT; ENOMEM; EINTR for a fatal signal; ENOSPC if there would be more than 16384
+ * ranges that don't have the default. What splits a range counts before anything is
+ * merged. Unmapping part of a range never fails for that.
+ */
+
+/**
+ * struct uvm_set_preferred_location - ioctl(UVM_SET_PREFERRED_LOCATION)
+ * @size: sizeof(struct uvm_set_preferred_location)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @dest_kind: enum uvm_dest; UVM_DEST_NONE takes the preference back
+ * @dest_node: a node with memory, for UVM_DEST_CPU_NODE; else 0
+ * @dest_uuid: a registered GPU, for UVM_DEST_GPU; else 0
+ *
+ * Errors: see DOC: Policies; ENODEV, ENOENT.
+ */
+struct uvm_set_preferred_location {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__u32 dest_kind;
+	__s32 dest_node;
+	__u8 dest_uuid[UVM_UUID_LEN];
+};
+#define UVM_SET_PREFERRED_LOCATION \
+	_IO(UVM_TYPE, UVM_CMD_SET_PREFERRED_LOCATION)
+
+/**
+ * struct uvm_set_accessed_by - ioctl(UVM_SET_ACCESSED_BY)
+ * @size: sizeof(struct uvm_set_accessed_by)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @uuid: a registered GPU, or 0 for the CPU
+ * @enable: 1 to put it into the set of the range, 0 to take it out
+ * @__reserved: must be 0
+ *
+ * A processor in the set uses pages where they are, if it can.
+ *
+ * Errors: see DOC: Policies; ENODEV, ENOENT.
+ */
+struct uvm_set_accessed_by {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__u8 uuid[UVM_UUID_LEN];
+	__u32 enable;
+	__u32 __reserved;
+};
+#define UVM_SET_ACCESSED_BY _IO(UVM_TYPE, UVM_CMD_SET_ACCESSED_BY)
+
+/**
+ * struct uvm_set_switch - ioctl(UVM_SET_FAULT_MIGRATION, UVM_SET_PREFETCH,
+ * UVM_SET_READ_MOSTLY)
+ * @size: sizeof(struct uvm_set_switch)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @enable: 1 for on, 0 for off
+ * @__reserved: must be 0
+ *
+ * UVM_SET_FAULT_MIGRATION, on by default: a fault may move pages; else it maps them
+ * where they are. UVM_SET_PREFETCH, on by default: pages around a fault are moved along.
+ * UVM_SET_READ_MOSTLY, off by default: the range is rarely written
+ * (UVM_FEATURE_READ_DUPLICATION).
+ *
+ * Errors: see DOC: Policies.
+ */
+struct uvm_set_switch {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__u32 enable;
+	__u32 __reserved;
+};
+#define UVM_SET_FAULT_MIGRATION _IO(UVM_TYPE, UVM_CMD_SET_FAULT_MIGRATION)
+#define UVM_SET_PREFETCH _IO(UVM_TYPE, UVM_CMD_SET_PREFETCH)
+#define UVM_SET_READ_MOSTLY _IO(UVM_TYPE, UVM_CMD_SET_READ_MOSTLY)
+
+/**
+ * struct uvm_create_range_group - ioctl(UVM_CREATE_RANGE_GROUP)
+ * @size: sizeof(struct uvm_create_range_group)
+ * @flags: must be 0
+ * @out_group: id of the new group, not 0, and never that of another one before
+ * @__reserved: must be 0
+ *
+ * A range group is a set of ranges whose migration is allowed and forbidden together.
+ * It starts empty, and allowed.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; ENOMEM; ENOSPC for more than
+ * 1024.
+ */
+struct uvm_create_range_group {
+	__u32 size;
+	__u32 flags;
+	__u32 out_group;
+	__u32 __reserved;
+};
+#define UVM_CREATE_RANGE_GROUP _IO(UVM_TYPE, UVM_CMD_CREATE_RANGE_GROUP)
+
+/**
+ * struct uvm_destroy_range_group - ioctl(UVM_DESTROY_RANGE_GROUP)
+ * @size: sizeof(struct uvm_destroy_range_group)
+ * @flags: must be 0
+ * @group: from UVM_CREATE_RANGE_GROUP
+ * @__reserved: must be 0
+ *
+ * Its ranges are in no group any more.
+ *
+ * Errors: EBADFD; EPERM; ENOENT. Works after the mm was released.
+ */
+struct uvm_destroy_range_group {
+	__u32 size;
+	__u32 flags;
+	__u32 group;
+	__u32 __reserved;
+};
+#define UVM_DESTROY_RANGE_GROUP _IO(UVM_TYPE, UVM_CMD_DESTROY_RANGE_GROUP)
+
+/**
+ * struct uvm_set_range_group - ioctl(UVM_SET_RANGE_GROUP)
+ * @size: sizeof(struct uvm_set_range_group)
+ * @flags: must be 0
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @group: from UVM_CREATE_RANGE_GROUP, or 0 for none
+ * @__reserved: must be 0
+ *
+ * A range is in one group at most. When a range has come into a group that forbids
+ * migration, moves that began before are over.
+ *
+ * Errors: see DOC: Policies; ENOENT; EINTR also with the range in the group, but moves
+ * that began before under way still.
+ */
+struct uvm_set_range_group {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__u32 group;
+	__u32 __reserved;
+};
+#define UVM_SET_RANGE_GROUP _IO(UVM_TYPE, UVM_CMD_SET_RANGE_GROUP)
+
+/**
+ * struct uvm_allow_migration - ioctl(UVM_ALLOW_MIGRATION)
+ * @size: sizeof(struct uvm_allow_migration)
+ * @flags: must be 0
+ * @group: from UVM_CREATE_RANGE_GROUP
+ * @allow: 1 to allow, 0 to forbid
+ *
+ * While it is forbidden, neither faults of GPUs nor UVM_MIGRATE, which counts them as
+ * UVM_SKIP_POLICY, move the pages of its ranges; except for pages that somebody could not
+ * use otherwise: the CPU, or another GPU, those in a GPU's private memory; a GPU, those
+ * on which it can do atomics in its own memory only. When it has been forbidden, moves
+ * that began before are over.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; EINVAL; ENOENT; EINTR for a
+ * fatal signal: it is forbidden, but moves that began before may be under way still.
+ */
+struct uvm_allow_migration {
+	__u32 size;
+	__u32 flags;
+	__u32 group;
+	__u32 allow;
+};
+#define UVM_ALLOW_MIGRATION _IO(UVM_TYPE, UVM_CMD_ALLOW_MIGRATION)
+
+/* &uvm_query_policy.out_policy */
+#define UVM_POLICY_FAULT_MIGRATION	(1 << 0)
+#define UVM_POLICY_PREFETCH		(1 << 1)
+#define UVM_POLICY_READ_MOSTLY		(1 << 2)
+#define UVM_POLICY_ALLOW_MIGRATION	(1 << 3)
+
+/**
+ * struct uvm_query_policy - ioctl(UVM_QUERY_POLICY)
+ * @size: sizeof(struct uvm_query_policy)
+ * @flags: must be 0
+ * @address: any address of the process
+ * @out_base: first byte of the range around @address that has the same policy
+ * @out_length: its bytes; with the default policy, up to the next range that has
+ *	another, mapped or not
+ * @out_policy: mask of UVM_POLICY_*: what is on
+ * @out_group: range group, or 0
+ * @out_dest_kind: preferred location, as UVM_SET_PREFERRED_LOCATION takes it
+ * @out_dest_node: see there
+ * @out_dest_uuid: see there
+ * @accessed_by: array to fill with the uuids (UVM_UUID_LEN bytes each) of the
+ *	accessed-by set; may be 0 if @count is 0
+ * @count: uuids that fit into @accessed_by
+ * @out_count: uuids in the set; compare with @count to see whether any are missing
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; EINVAL for an @address where
+ * no process has memory; EFAULT.
+ */
+struct uvm_query_policy {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 address;
+	__aligned_u64 out_base;
+	__aligned_u64 out_length;
+	__u32 out_policy;
+	__u32 out_group;
+	__u32 out_dest_kind;
+	__s32 out_dest_node;
+	__u8 out_dest_uuid[UVM_UUID_LEN];
+	__aligned_u64 accessed_by;
+	__u32 count;
+	__u32 out_count;
+};
+#define UVM_QUERY_POLICY _IO(UVM_TYPE, UVM_CMD_QUERY_POLICY)
 
 #endif /* _UAPI_LINUX_UVM_H */
