@@ -5,6 +5,7 @@
 #ifndef _LIBUVM_UVM_H
 #define _LIBUVM_UVM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -371,6 +372,178 @@ void uvm_count_residency(const struct uvm_page_state *pages, size_t count,
  */
 size_t uvm_page_span(const struct uvm_ctx *ctx, const void *addr, size_t length,
 		     void **base);
+
+/**
+ * uvm_set_preferred_gpu() - pages had better be in a GPU's memory
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU
+ * @base: first byte; page aligned (see uvm_page_span())
+ * @length: bytes; a multiple of the page size, not 0
+ *
+ * The first of the functions that set a policy: what should become of the pages of a
+ * range when processors fault on them. None of them moves a page. A policy ends with the
+ * mapping and with the context, and what it says of a GPU with the GPU's registration.
+ *
+ * Return: 0; -EINVAL for a malformed range; -EFAULT if part of it isn't mapped or
+ * can't be accessed; -ENOENT if the GPU isn't registered; -ENODEV if there is none, or
+ * it went away; -ENOSPC if there would be too many ranges with policies of their own;
+ * -EPERM, -ESRCH, -ENOMEM, -EINTR. Nothing was changed then.
+ */
+int uvm_set_preferred_gpu(struct uvm_ctx *ctx,
+			  const uint8_t uuid[UVM_UUID_LEN], const void *base,
+			  size_t length);
+
+/**
+ * uvm_set_preferred_cpu() - pages had better be in system memory, on any node
+ * @ctx: from uvm_open()
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_preferred_cpu(struct uvm_ctx *ctx, const void *base, size_t length);
+
+/**
+ * uvm_set_preferred_node() - pages had better be in the system memory of one node
+ * @ctx: from uvm_open()
+ * @node: a NUMA node with memory
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ *
+ * Return: as uvm_set_preferred_gpu(); -EINVAL also for a bad @node.
+ */
+int uvm_set_preferred_node(struct uvm_ctx *ctx, int node, const void *base,
+			   size_t length);
+
+/**
+ * uvm_set_preferred_none() - take back what the three functions above set
+ * @ctx: from uvm_open()
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_preferred_none(struct uvm_ctx *ctx, const void *base, size_t length);
+
+/**
+ * uvm_set_accessed_by() - a processor should use pages where they are, if it can
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU, or NULL for the CPU
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ * @enable: put it into the set of such processors, or take it out
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_accessed_by(struct uvm_ctx *ctx, const uint8_t *uuid,
+			const void *base, size_t length, bool enable);
+
+/**
+ * uvm_set_fault_migration() - may faults move pages?
+ * @ctx: from uvm_open()
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ * @enable: they may, which is the default; else they map pages where they are
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_fault_migration(struct uvm_ctx *ctx, const void *base,
+			    size_t length, bool enable);
+
+/**
+ * uvm_set_prefetch() - may pages around a fault be moved along?
+ * @ctx: from uvm_open()
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ * @enable: they may, which is the default
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_prefetch(struct uvm_ctx *ctx, const void *base, size_t length,
+		     bool enable);
+
+/**
+ * uvm_set_read_mostly() - is a range rarely written?
+ * @ctx: from uvm_open()
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ * @enable: it is; the default is that it isn't
+ *
+ * Only remembered where &uvm_info.out_features lacks UVM_FEATURE_READ_DUPLICATION.
+ *
+ * Return: as uvm_set_preferred_gpu().
+ */
+int uvm_set_read_mostly(struct uvm_ctx *ctx, const void *base, size_t length,
+			bool enable);
+
+/**
+ * uvm_create_range_group() - make a set of ranges that can be kept where they are
+ * @ctx: from uvm_open()
+ * @group: receives its id, never 0, and never that of another one before
+ *
+ * It starts without ranges, and with migration allowed.
+ *
+ * Return: 0; -ENOSPC if there are too many; -EPERM, -ESRCH, -ENOMEM.
+ */
+int uvm_create_range_group(struct uvm_ctx *ctx, uint32_t *group);
+
+/**
+ * uvm_destroy_range_group() - undo uvm_create_range_group()
+ * @ctx: from uvm_open()
+ * @group: from uvm_create_range_group()
+ *
+ * Its ranges are in no group then.
+ *
+ * Return: 0; -ENOENT, -EPERM.
+ */
+int uvm_destroy_range_group(struct uvm_ctx *ctx, uint32_t group);
+
+/**
+ * uvm_set_range_group() - put a range into a group
+ * @ctx: from uvm_open()
+ * @group: from uvm_create_range_group(), or 0 for none
+ * @base: see uvm_set_preferred_gpu()
+ * @length: see uvm_set_preferred_gpu()
+ *
+ * It is in no other one any more. If the group forbids migration, moves of its pages that
+ * began before are over.
+ *
+ * Return: as uvm_set_preferred_gpu(); -ENOENT if there is no such group; -EINTR also if the
+ * range is in the group, but such moves may be under way still.
+ */
+int uvm_set_range_group(struct uvm_ctx *ctx, uint32_t group, const void *base,
+			size_t length);
+
+/**
+ * uvm_allow_migration() - allow or forbid the migration of a group's ranges
+ * @ctx: from uvm_open()
+ * @group: from uvm_create_range_group()
+ * @allow: allow it
+ *
+ * While it is forbidden, migrations count their pages under UVM_SKIP_POLICY. Pages
+ * that somebody can't use where they are move all the same when he does. When it has
+ * been forbidden, moves that began before are over.
+ *
+ * Return: 0; -EINTR on a fatal signal, when it is forbidden, but such moves may be under
+ * way still; -ENOENT, -EPERM, -ESRCH.
+ */
+int uvm_allow_migration(struct uvm_ctx *ctx, uint32_t group, bool allow);
+
+/**
+ * uvm_query_policy() - the policy at an address
+ * @ctx: from uvm_open()
+ * @address: any address, mapped or not
+ * @policy: receives the policy, and the range around @address that has it; its
+ *	input members are overwritten
+ * @accessed_by: receives the uuids of the accessed-by set, one behind the other,
+ *	&uvm_query_policy.out_count times UVM_UUID_LEN bytes, to be released with
+ *	free(3); NULL if it is empty; may be NULL. All bytes of the CPU's are 0.
+ *
+ * Return: 0; -EINVAL for an address where no process has memory; -EPERM, -ESRCH,
+ * -ENOMEM.
+ */
+int uvm_query_policy(struct uvm_ctx *ctx, const void *address,
+		     struct uvm_query_policy *policy, uint8_t **accessed_by);
 
 /**
  * uvm_strerror() - an error in words, and what to do about it

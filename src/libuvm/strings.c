@@ -14,7 +14,28 @@ struct advice {
 	const char *text;
 };
 
-/* What an error means in one command more precisely than everywhere. */
+/* The same in every command that sets the policy of a range. */
+#define ADVICE_RANGE(cmd)						\
+	{ cmd, EINVAL,							\
+	  "the range is empty, not page aligned or too long: give the pages that cover the data" }, \
+	{ cmd, EFAULT,							\
+	  "part of the range isn't mapped, or has no access: set the policy of mapped memory only" }, \
+	{ cmd, ENOSPC,							\
+	  "the limit of ranges with policies of their own is reached: take some back, or set fewer and larger ones" }, \
+	ADVICE_NO_MM(cmd)
+#define ADVICE_NO_MM(cmd)						\
+	{ cmd, EOPNOTSUPP,						\
+	  "a VA space for several processes has nobody's memory: set policies in one that belongs to this process" }
+#define ADVICE_GPU(cmd)							\
+	{ cmd, ENOENT,							\
+	  "the GPU isn't registered in this context, or not any more: register it first" }
+#define ADVICE_GROUP(cmd)						\
+	{ cmd, ENOENT, "there is no such range group: create it first" }
+#define ADVICE_SETTLE(cmd)						\
+	{ cmd, EINTR,							\
+	  "interrupted: pages whose move began before may move still; repeat to be sure that they don't" }
+
+/* What an error means in one command more precisely than everywhere; the first counts. */
 static const struct advice special[] = {
 	{ UVM_CMD_OPEN, ENOENT,
 	  "there is no /dev/uvm: load the module (modprobe uvm, or insmod uvm.ko) and a GPU's driver" },
@@ -102,6 +123,32 @@ static const struct advice special[] = {
 	  "the answer can't be stored: check the array's address and length" },
 	{ UVM_CMD_QUERY_PROCESSORS, EINVAL,
 	  "the entries' size is 0 or above 4096: give that of the structure" },
+	{ UVM_CMD_SET_PREFERRED_LOCATION, EINVAL,
+	  "the range is empty, not page aligned or too long, or the node has no memory: give the pages that cover the data" },
+	ADVICE_RANGE(UVM_CMD_SET_PREFERRED_LOCATION),
+	ADVICE_GPU(UVM_CMD_SET_PREFERRED_LOCATION),
+	ADVICE_RANGE(UVM_CMD_SET_ACCESSED_BY),
+	ADVICE_GPU(UVM_CMD_SET_ACCESSED_BY),
+	ADVICE_RANGE(UVM_CMD_SET_FAULT_MIGRATION),
+	ADVICE_RANGE(UVM_CMD_SET_PREFETCH),
+	ADVICE_RANGE(UVM_CMD_SET_READ_MOSTLY),
+	{ UVM_CMD_CREATE_RANGE_GROUP, ENOSPC,
+	  "the limit of range groups is reached: destroy one first" },
+	ADVICE_NO_MM(UVM_CMD_CREATE_RANGE_GROUP),
+	{ UVM_CMD_DESTROY_RANGE_GROUP, ENOENT,
+	  "there is no such range group: nothing is left to do" },
+	ADVICE_RANGE(UVM_CMD_SET_RANGE_GROUP),
+	ADVICE_GROUP(UVM_CMD_SET_RANGE_GROUP),
+	ADVICE_SETTLE(UVM_CMD_SET_RANGE_GROUP),
+	ADVICE_NO_MM(UVM_CMD_ALLOW_MIGRATION),
+	ADVICE_GROUP(UVM_CMD_ALLOW_MIGRATION),
+	ADVICE_SETTLE(UVM_CMD_ALLOW_MIGRATION),
+	{ UVM_CMD_QUERY_POLICY, EINVAL,
+	  "no process has memory at the address: check it" },
+	{ UVM_CMD_QUERY_POLICY, EFAULT,
+	  "the answer can't be stored: check the array's address and length" },
+	{ UVM_CMD_QUERY_POLICY, EOPNOTSUPP,
+	  "a VA space for several processes has nobody's memory: ask one that belongs to this process" },
 };
 
 /* The meaning that an error has in every command. */

@@ -15,6 +15,7 @@ static const struct {
 	{ UVM_FEATURE_DEVICE_COHERENT, "device-coherent memory" },
 	{ UVM_FEATURE_NUMA_DESTINATION, "NUMA nodes as destinations" },
 	{ UVM_FEATURE_MULTI_PROCESS, "VA spaces of many processes" },
+	{ UVM_FEATURE_READ_DUPLICATION, "copies of read-mostly pages" },
 };
 
 static void print_features(uint64_t mask)

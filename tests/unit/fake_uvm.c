@@ -105,6 +105,7 @@ void fake_reset(unsigned int kind)
 	stopped = false;
 	fake.version = UVM_VERSION;
 	fake.max_query = 100;
+	fake.policy.switches = UVM_POLICY_FAULT_MIGRATION | UVM_POLICY_PREFETCH;
 	fake_add_gpu("fake0", kind);
 }
 
@@ -429,11 +430,224 @@ static int do_query(const struct uvm_query_residency *arg)
 	return 0;
 }
 
-/* What the structures begin with, and how long each is. */
+/* What the structures begin with: all, and those about a range. */
 struct head {
 	uint32_t size;
 	uint32_t flags;
+	uint64_t base;
+	uint64_t length;
 };
+
+static bool is_range(const struct head *range)
+{
+	return range->length && range->base % PAGE == 0 && range->length % PAGE == 0 &&
+	       range->base + range->length > range->base;
+}
+
+/* -EINVAL for a range that is none; nothing is mapped at the first page. */
+static int use_range(const void *arg)
+{
+	const struct head *range = arg;
+
+	if (!is_range(range))
+		return -EINVAL;
+	if (!range->base)
+		return -EFAULT;
+	fake.policy.base = range->base;
+	fake.policy.length = range->length;
+	return 0;
+}
+
+static int find_registered(const uint8_t *uuid)
+{
+	int i = find(uuid);
+
+	return i < 0 || is_registered(i) ? i : -ENOENT;
+}
+
+static bool is_zero(const uint8_t *uuid)
+{
+	static const uint8_t zero[UVM_UUID_LEN];
+
+	return !memcmp(uuid, zero, UVM_UUID_LEN);
+}
+
+static int do_preferred(const struct uvm_set_preferred_location *arg)
+{
+	struct fake_policy *policy = &fake.policy;
+	int ret = 0;
+
+	if (arg->dest_kind > UVM_DEST_CPU_NODE ||
+	    (arg->dest_kind != UVM_DEST_GPU && !is_zero(arg->dest_uuid)) ||
+	    (arg->dest_kind != UVM_DEST_CPU_NODE && arg->dest_node) ||
+	    arg->dest_node < 0)
+		return -EINVAL;
+	if (arg->dest_kind == UVM_DEST_GPU)
+		ret = find_registered(arg->dest_uuid);
+	if (ret >= 0)
+		ret = use_range(arg);
+	if (ret)
+		return ret;
+	policy->dest_kind = arg->dest_kind;
+	policy->dest_node = arg->dest_node;
+	memcpy(policy->dest_uuid, arg->dest_uuid, UVM_UUID_LEN);
+	return 0;
+}
+
+static int do_accessed_by(const struct uvm_set_accessed_by *arg)
+{
+	int i = FAKE_MAX_GPUS, ret;
+
+	if (arg->enable > 1 || arg->__reserved)
+		return -EINVAL;
+	if (!is_zero(arg->uuid))
+		i = find_registered(arg->uuid);
+	ret = i < 0 ? i : use_range(arg);
+	if (ret)
+		return ret;
+	fake.policy.accessed_by &= ~(1U << i);
+	fake.policy.accessed_by |= arg->enable << i;
+	return 0;
+}
+
+static int do_switch(const struct uvm_set_switch *arg, uint32_t which)
+{
+	int ret = arg->enable > 1 || arg->__reserved ? -EINVAL : use_range(arg);
+
+	if (ret)
+		return ret;
+	fake.policy.switches &= ~which;
+	fake.policy.switches |= arg->enable ? which : 0;
+	return 0;
+}
+
+static bool is_group(uint32_t id)
+{
+	return id && id < 32 && fake.groups >> id & 1;
+}
+
+/* Ids are handed out once. */
+static int do_create_group(struct uvm_create_range_group *arg)
+{
+	if (arg->__reserved)
+		return -EINVAL;
+	if (__builtin_popcount(fake.groups) == FAKE_MAX_GROUPS)
+		return -ENOSPC;
+	if (++fake.last_group == 32)
+		abort();
+	fake.groups |= 1U << fake.last_group;
+	arg->out_group = fake.last_group;
+	return 0;
+}
+
+static int do_destroy_group(const struct uvm_destroy_range_group *arg)
+{
+	if (arg->__reserved)
+		return -EINVAL;
+	if (!is_group(arg->group))
+		return -ENOENT;
+	fake.groups &= ~(1U << arg->group);
+	if (fake.policy.group == arg->group)
+		fake.policy.group = 0;
+	return 0;
+}
+
+static int do_set_group(const struct uvm_set_range_group *arg)
+{
+	int ret;
+
+	if (arg->__reserved)
+		return -EINVAL;
+	if (arg->group && !is_group(arg->group))
+		return -ENOENT;
+	ret = use_range(arg);
+	if (!ret)
+		fake.policy.group = arg->group;
+	return ret;
+}
+
+static int do_allow(const struct uvm_allow_migration *arg)
+{
+	if (arg->allow > 1)
+		return -EINVAL;
+	if (!is_group(arg->group))
+		return -ENOENT;
+	fake.fixed &= ~(1U << arg->group);
+	fake.fixed |= !arg->allow << arg->group;
+	return 0;
+}
+
+static uint32_t tell_accessed_by(uint32_t set, uint8_t (*uuids)[UVM_UUID_LEN],
+				 uint32_t room)
+{
+	uint32_t count = 0;
+
+	for (int i = FAKE_MAX_GPUS; i >= 0; i--) {
+		if (!(set >> i & 1) || count++ >= room)
+			continue;
+		memset(uuids[count - 1], 0, UVM_UUID_LEN);
+		if (i < FAKE_MAX_GPUS)
+			memcpy(uuids[count - 1], fake.gpus[i].uuid, UVM_UUID_LEN);
+	}
+	return count;
+}
+
+static int do_query_policy(struct uvm_query_policy *arg)
+{
+	static const struct fake_policy other = {
+		.switches = UVM_POLICY_FAULT_MIGRATION | UVM_POLICY_PREFETCH,
+	};
+	const struct fake_policy *policy = &fake.policy;
+
+	fake.queries++;
+	if (arg->address >> 47)
+		return -EINVAL;
+	if (arg->address - policy->base >= policy->length)
+		policy = &other;
+	arg->out_base = policy->base;
+	arg->out_length = policy->length;
+	arg->out_policy = policy->switches;
+	if (!(fake.fixed >> policy->group & 1))
+		arg->out_policy |= UVM_POLICY_ALLOW_MIGRATION;
+	arg->out_group = policy->group;
+	arg->out_dest_kind = policy->dest_kind;
+	arg->out_dest_node = policy->dest_node;
+	memcpy(arg->out_dest_uuid, policy->dest_uuid, UVM_UUID_LEN);
+	arg->out_count = tell_accessed_by(policy->accessed_by,
+					  (void *)(uintptr_t)arg->accessed_by,
+					  arg->count);
+	fake.policy.accessed_by |= fake.late_accessor;
+	fake.late_accessor = 0;
+	return 0;
+}
+
+static int do_policy(unsigned int cmd, void *arg)
+{
+	switch (cmd) {
+	case UVM_CMD_SET_PREFERRED_LOCATION:
+		return do_preferred(arg);
+	case UVM_CMD_SET_ACCESSED_BY:
+		return do_accessed_by(arg);
+	case UVM_CMD_SET_FAULT_MIGRATION:
+		return do_switch(arg, UVM_POLICY_FAULT_MIGRATION);
+	case UVM_CMD_SET_PREFETCH:
+		return do_switch(arg, UVM_POLICY_PREFETCH);
+	case UVM_CMD_SET_READ_MOSTLY:
+		return do_switch(arg, UVM_POLICY_READ_MOSTLY);
+	case UVM_CMD_CREATE_RANGE_GROUP:
+		return do_create_group(arg);
+	case UVM_CMD_DESTROY_RANGE_GROUP:
+		return do_destroy_group(arg);
+	case UVM_CMD_SET_RANGE_GROUP:
+		return do_set_group(arg);
+	case UVM_CMD_ALLOW_MIGRATION:
+		return do_allow(arg);
+	default:
+		return do_query_policy(arg);
+	}
+}
+
+/* How long each structure is. */
 
 static const size_t arg_size[] = {
 	[UVM_CMD_INFO - UVM_CMD_BASE] = sizeof(struct uvm_info),
@@ -450,6 +664,19 @@ static const size_t arg_size[] = {
 	[UVM_CMD_MIGRATE - UVM_CMD_BASE] = sizeof(struct uvm_migrate),
 	[UVM_CMD_QUERY_RESIDENCY - UVM_CMD_BASE] = sizeof(struct uvm_query_residency),
 	[UVM_CMD_QUERY_PROCESSORS - UVM_CMD_BASE] = sizeof(struct uvm_query_processors),
+	[UVM_CMD_SET_PREFERRED_LOCATION - UVM_CMD_BASE] =
+		sizeof(struct uvm_set_preferred_location),
+	[UVM_CMD_SET_ACCESSED_BY - UVM_CMD_BASE] = sizeof(struct uvm_set_accessed_by),
+	[UVM_CMD_SET_FAULT_MIGRATION - UVM_CMD_BASE] = sizeof(struct uvm_set_switch),
+	[UVM_CMD_SET_PREFETCH - UVM_CMD_BASE] = sizeof(struct uvm_set_switch),
+	[UVM_CMD_SET_READ_MOSTLY - UVM_CMD_BASE] = sizeof(struct uvm_set_switch),
+	[UVM_CMD_CREATE_RANGE_GROUP - UVM_CMD_BASE] =
+		sizeof(struct uvm_create_range_group),
+	[UVM_CMD_DESTROY_RANGE_GROUP - UVM_CMD_BASE] =
+		sizeof(struct uvm_destroy_range_group),
+	[UVM_CMD_SET_RANGE_GROUP - UVM_CMD_BASE] = sizeof(struct uvm_set_range_group),
+	[UVM_CMD_ALLOW_MIGRATION - UVM_CMD_BASE] = sizeof(struct uvm_allow_migration),
+	[UVM_CMD_QUERY_POLICY - UVM_CMD_BASE] = sizeof(struct uvm_query_policy),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -458,7 +685,7 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_QUERY_PROCESSORS)
+	    nr > UVM_CMD_QUERY_POLICY)
 		return -ENOTTY;
 	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
 		return -EINVAL;
@@ -502,8 +729,10 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 		return do_migrate(arg);
 	case UVM_CMD_QUERY_PROCESSORS:
 		return do_processors(arg);
-	default:
+	case UVM_CMD_QUERY_RESIDENCY:
 		return do_query(arg);
+	default:
+		return do_policy(nr, arg);
 	}
 }
 

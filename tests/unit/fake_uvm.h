@@ -16,6 +16,18 @@
 #include <linux/uvm.h>
 
 #define FAKE_MAX_GPUS	4
+#define FAKE_MAX_GROUPS	3	/* at once */
+
+/* The policy of the one range that can have another than the default. */
+struct fake_policy {
+	uint64_t base, length;
+	uint32_t switches;	/* UVM_POLICY_* but UVM_POLICY_ALLOW_MIGRATION */
+	uint32_t group;
+	uint32_t dest_kind;
+	int32_t dest_node;
+	uint8_t dest_uuid[UVM_UUID_LEN];
+	uint32_t accessed_by;	/* mask of @gpus; the CPU: 1 << FAKE_MAX_GPUS */
+};
 
 struct fake_uvm {
 	/* What is there. */
@@ -24,6 +36,7 @@ struct fake_uvm {
 	uint32_t version;
 	uint32_t max_query;
 	unsigned int hotplug;	/* GPUs to appear after the next enumeration */
+	uint32_t late_accessor;	/* to join the set after the next query of a policy */
 
 	/* What goes wrong. */
 	unsigned int fail_cmd;	/* an enum uvm_cmd, or 0 */
@@ -45,6 +58,10 @@ struct fake_uvm {
 	int closed_first;
 	unsigned int queries;
 	unsigned int registered;	/* mask of @gpus */
+	struct fake_policy policy;
+	unsigned int groups;	/* mask of those that are there, by id */
+	unsigned int last_group;	/* id */
+	unsigned int fixed;	/* and may not migrate */
 	unsigned int bad_calls;	/* that the kernel would have refused */
 };
 

@@ -306,6 +306,170 @@ static void migrates_and_queries(void **state)
 	close_fake(ctx);
 }
 
+/* Somewhere in the one range of the fake that has a policy */
+static struct uvm_query_policy policy_of(struct uvm_ctx *ctx, const void *address)
+{
+	struct uvm_query_policy policy;
+
+	memset(&policy, 0xff, sizeof(policy));
+	assert_int_equal(uvm_query_policy(ctx, address, &policy, NULL), 0);
+	return policy;
+}
+
+static char *const range = (char *)0x10000;
+#define RANGE_SIZE	0x3000
+
+static void prefers_locations(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_COHERENT);
+	uint8_t *uuid = fake.gpus[0].uuid;
+	struct uvm_query_policy policy;
+
+	(void)state;
+	assert_int_equal(uvm_set_preferred_gpu(ctx, uuid, range, RANGE_SIZE), -ENOENT);
+	assert_int_equal(uvm_set_preferred_gpu(ctx, (const uint8_t *)"nobody's uuid...",
+					       range, RANGE_SIZE), -ENODEV);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_set_preferred_gpu(ctx, uuid, NULL, RANGE_SIZE), -EFAULT);
+	assert_int_equal(policy_of(ctx, range).out_dest_kind, UVM_DEST_NONE);
+
+	assert_int_equal(uvm_set_preferred_gpu(ctx, uuid, range, RANGE_SIZE), 0);
+	policy = policy_of(ctx, range + RANGE_SIZE - 1);
+	assert_int_equal(policy.out_base, (uintptr_t)range);
+	assert_int_equal(policy.out_length, RANGE_SIZE);
+	assert_int_equal(policy.out_dest_kind, UVM_DEST_GPU);
+	assert_memory_equal(policy.out_dest_uuid, uuid, UVM_UUID_LEN);
+	assert_int_equal(policy_of(ctx, range + RANGE_SIZE).out_dest_kind,
+			 UVM_DEST_NONE);
+
+	assert_int_equal(uvm_set_preferred_cpu(ctx, range, RANGE_SIZE), 0);
+	assert_int_equal(policy_of(ctx, range).out_dest_kind, UVM_DEST_CPU);
+	assert_int_equal(uvm_set_preferred_node(ctx, 3, range, RANGE_SIZE), 0);
+	policy = policy_of(ctx, range);
+	assert_int_equal(policy.out_dest_kind, UVM_DEST_CPU_NODE);
+	assert_int_equal(policy.out_dest_node, 3);
+	assert_int_equal(uvm_set_preferred_none(ctx, range, RANGE_SIZE), 0);
+	assert_int_equal(policy_of(ctx, range).out_dest_kind, UVM_DEST_NONE);
+	assert_int_equal(fake.bad_calls, 0);
+
+	assert_int_equal(uvm_set_preferred_cpu(ctx, range + 1, RANGE_SIZE), -EINVAL);
+	assert_int_equal(uvm_set_preferred_cpu(ctx, range, 0), -EINVAL);
+	assert_int_equal(uvm_set_preferred_node(ctx, -1, range, RANGE_SIZE), -EINVAL);
+	assert_int_equal(fake.bad_calls, 3);
+	fake.bad_calls = 0;
+	close_fake(ctx);
+}
+
+static void sets_switches(void **state)
+{
+	const uint32_t usual = UVM_POLICY_FAULT_MIGRATION | UVM_POLICY_PREFETCH |
+			       UVM_POLICY_ALLOW_MIGRATION;
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+
+	(void)state;
+	assert_int_equal(policy_of(ctx, range).out_policy, usual);
+	assert_int_equal(uvm_set_fault_migration(ctx, range, RANGE_SIZE, false), 0);
+	assert_int_equal(policy_of(ctx, range).out_policy,
+			 usual & ~UVM_POLICY_FAULT_MIGRATION);
+	assert_int_equal(uvm_set_prefetch(ctx, range, RANGE_SIZE, false), 0);
+	assert_int_equal(policy_of(ctx, range).out_policy, UVM_POLICY_ALLOW_MIGRATION);
+	assert_int_equal(uvm_set_read_mostly(ctx, range, RANGE_SIZE, true), 0);
+	assert_int_equal(uvm_set_fault_migration(ctx, range, RANGE_SIZE, true), 0);
+	assert_int_equal(uvm_set_prefetch(ctx, range, RANGE_SIZE, true), 0);
+	assert_int_equal(policy_of(ctx, range).out_policy,
+			 usual | UVM_POLICY_READ_MOSTLY);
+	assert_int_equal(uvm_set_read_mostly(ctx, range, RANGE_SIZE, false), 0);
+	assert_int_equal(policy_of(ctx, range).out_policy, usual);
+	assert_int_equal(uvm_set_prefetch(ctx, NULL, RANGE_SIZE, true), -EFAULT);
+	close_fake(ctx);
+}
+
+static void groups_ranges(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	uint32_t first, second, third, group = 77;
+
+	(void)state;
+	assert_int_equal(uvm_create_range_group(ctx, &first), 0);
+	assert_int_equal(uvm_create_range_group(ctx, &second), 0);
+	assert_int_equal(uvm_create_range_group(ctx, &third), 0);
+	assert_int_not_equal(first, second);
+	assert_int_equal(uvm_create_range_group(ctx, &group), -ENOSPC);
+	assert_int_equal(group, 77);
+
+	assert_int_equal(uvm_set_range_group(ctx, second, range, RANGE_SIZE), 0);
+	assert_int_equal(policy_of(ctx, range).out_group, second);
+	assert_int_equal(uvm_allow_migration(ctx, second, false), 0);
+	assert_false(policy_of(ctx, range).out_policy & UVM_POLICY_ALLOW_MIGRATION);
+	assert_int_equal(uvm_set_range_group(ctx, first, range, RANGE_SIZE), 0);
+	assert_true(policy_of(ctx, range).out_policy & UVM_POLICY_ALLOW_MIGRATION);
+	assert_int_equal(uvm_set_range_group(ctx, second, range, RANGE_SIZE), 0);
+	assert_int_equal(uvm_allow_migration(ctx, second, true), 0);
+	assert_true(policy_of(ctx, range).out_policy & UVM_POLICY_ALLOW_MIGRATION);
+
+	assert_int_equal(uvm_destroy_range_group(ctx, second), 0);
+	assert_int_equal(policy_of(ctx, range).out_group, 0);
+	assert_int_equal(uvm_destroy_range_group(ctx, second), -ENOENT);
+	assert_int_equal(uvm_set_range_group(ctx, second, range, RANGE_SIZE), -ENOENT);
+	assert_int_equal(uvm_allow_migration(ctx, second, true), -ENOENT);
+	assert_int_equal(uvm_set_range_group(ctx, third, range, RANGE_SIZE), 0);
+	assert_int_equal(uvm_set_range_group(ctx, 0, range, RANGE_SIZE), 0);
+	assert_int_equal(policy_of(ctx, range).out_group, 0);
+
+	/* in the place of the one that went, and not under its name */
+	assert_int_equal(uvm_create_range_group(ctx, &group), 0);
+	assert_int_not_equal(group, second);
+	assert_int_equal(uvm_set_range_group(ctx, second, range, RANGE_SIZE), -ENOENT);
+	close_fake(ctx);
+}
+
+static void tells_accessed_by(void **state)
+{
+	static const uint8_t cpu[UVM_UUID_LEN];
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	uint8_t *uuid = fake.gpus[0].uuid, *uuids = (void *)ctx;
+	struct uvm_query_policy policy;
+
+	(void)state;
+	assert_int_equal(uvm_query_policy(ctx, range, &policy, &uuids), 0);
+	assert_int_equal(policy.out_count, 0);
+	assert_null(uuids);
+	assert_int_equal(uvm_set_accessed_by(ctx, uuid, range, RANGE_SIZE, true),
+			 -ENOENT);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_set_accessed_by(ctx, uuid, range, RANGE_SIZE, true), 0);
+
+	/* One joins between the call that asks for the number and the next. */
+	fake.late_accessor = 1U << FAKE_MAX_GPUS;
+	fake.queries = 0;
+	assert_int_equal(uvm_query_policy(ctx, range, &policy, &uuids), 0);
+	assert_int_equal(fake.queries, 3);
+	assert_int_equal(policy.out_count, 2);
+	assert_memory_equal(uuids, cpu, UVM_UUID_LEN);
+	assert_memory_equal(uuids + UVM_UUID_LEN, uuid, UVM_UUID_LEN);
+	free(uuids);
+
+	/* Who doesn't want them asks once. */
+	assert_int_equal(uvm_query_policy(ctx, range, &policy, NULL), 0);
+	assert_int_equal(fake.queries, 4);
+	assert_int_equal(policy.out_count, 2);
+	assert_int_equal(uvm_set_accessed_by(ctx, NULL, range, RANGE_SIZE, false), 0);
+	assert_int_equal(uvm_set_accessed_by(ctx, uuid, range, RANGE_SIZE, false), 0);
+	assert_int_equal(policy_of(ctx, range).out_count, 0);
+	assert_int_equal(uvm_set_accessed_by(ctx, NULL, range, RANGE_SIZE, true), 0);
+	assert_int_equal(fake.policy.accessed_by, 1U << FAKE_MAX_GPUS);
+
+	fake.fail_cmd = UVM_CMD_QUERY_POLICY;
+	fake.fail_errno = ESRCH;
+	uuids = (void *)ctx;
+	policy.out_count = 77;
+	assert_int_equal(uvm_query_policy(ctx, range, &policy, &uuids), -ESRCH);
+	assert_int_equal(policy.out_count, 77);
+	assert_ptr_equal(uuids, ctx);
+	fake.fail_cmd = 0;
+	close_fake(ctx);
+}
+
 static void counts_every_place(void **state)
 {
 	static const struct uvm_page_state pages[] = {
@@ -336,7 +500,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_QUERY_PROCESSORS; cmd++) {
+		     cmd <= UVM_CMD_QUERY_POLICY; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -356,6 +520,16 @@ static void errors_have_words(void **state)
 			       "went away"));
 	assert_non_null(strstr(uvm_strerror(UVM_CMD_MM_INIT, EOPNOTSUPP),
 			       "several processes"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_SET_PREFERRED_LOCATION, EINVAL),
+			       "the node has no memory"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_SET_RANGE_GROUP, EINVAL),
+			       "page aligned"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_ALLOW_MIGRATION, ENOENT),
+			       "range group: create"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_SET_PREFETCH, ENOSPC), "ranges"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_CREATE_RANGE_GROUP, ENOSPC),
+			       "range groups"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_ALLOW_MIGRATION, EINTR), "repeat"));
 	assert_string_equal(uvm_strerror(UVM_CMD_INFO, 0), "success");
 }
 
@@ -429,6 +603,10 @@ int main(void)
 		cmocka_unit_test(tells_processors),
 		cmocka_unit_test(channels),
 		cmocka_unit_test(migrates_and_queries),
+		cmocka_unit_test(prefers_locations),
+		cmocka_unit_test(sets_switches),
+		cmocka_unit_test(groups_ranges),
+		cmocka_unit_test(tells_accessed_by),
 		cmocka_unit_test(counts_every_place),
 		cmocka_unit_test(errors_have_words),
 		cmocka_unit_test(values_have_names),
