@@ -5,10 +5,14 @@
  * page which the device can't give back gets SIGBUS, and the page later. The software
  * GPU's knobs make its engines fail (/sys/kernel/debug/uvm_sim). And that its compute
  * engine tells of many pages at once when it misses one, and that a GPU which can do
- * no more than it must is one all the same.
+ * no more than it must is one all the same. And, since an engine that hangs holds up
+ * whoever waits for a move: that the commands which forbid moves wait killably.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib_lifetime.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 /* More often than anything is tried. */
@@ -36,6 +42,16 @@ static void knob(struct fix *f, const char *name, int times)
 		 f->gpu.name, name);
 	snprintf(text, sizeof(text), "%d", times);
 	ASSERT_TRUE(write_text(path, text));
+}
+
+/* What is left of what knob() set */
+static long knob_left(struct fix *f, const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/%s", f->gpu.name,
+		 name);
+	return read_number(path);
 }
 
 static long stat_of(struct fix *f, const char *name)
@@ -229,6 +245,110 @@ TEST_V(engine_reset_fails, devices_huge)
 	EXPECT_EQ(state_after_reset(&f), UVM_CHANNEL_FAILED);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 8);
+	fix_close(&f);
+}
+
+struct mover {
+	struct fix *f;
+	const char *p;
+	struct uvm_migrate m;
+	atomic_bool done;
+	int ret;
+};
+
+static void *mover_main(void *arg)
+{
+	struct mover *mv = arg;
+
+	mv->ret = migrate(mv->f->s.fd, mv->p, mv->f->length, UVM_DEST_GPU, 0,
+			  mv->f->gpu.uuid, &mv->m);
+	atomic_store(&mv->done, true);
+	return NULL;
+}
+
+struct forbidder {
+	int fd;
+	const char *p;
+	size_t length;
+	uint32_t group;
+	bool by_range;		/* puts a range into a group that forbids, or forbids it */
+};
+
+/* A process that shares the memory of the test, but can be killed alone */
+static int forbidder_main(void *arg)
+{
+	struct forbidder *fb = arg;
+
+	if (fb->by_range)
+		return policy_group(fb->fd, fb->p, fb->length, fb->group) != 0;
+	return group_allow(fb->fd, fb->group, 0) != 0;
+}
+
+static bool process_sleeps(pid_t pid)
+{
+	char path[40], text[400];
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	p = read_text(path, text, sizeof(text)) ? strrchr(text, ')') : NULL;
+	return p && (p[2] == 'S' || p[2] == 'D');
+}
+
+static const struct variant ways_to_forbid[] = {
+	{ "allow", 0, false }, { "range", 1, false }, { NULL, 0, false },
+};
+
+static bool forbidden(struct fix *f, const char *p)
+{
+	struct policy policy;
+
+	return !policy_query(f->s.fd, p, &policy) &&
+	       !(policy.q.out_policy & UVM_POLICY_ALLOW_MIGRATION);
+}
+
+/*
+ * A move under way is waited for, with the new rule in force already. Who waits can be
+ * killed before it is over.
+ */
+TEST_V(forbid_killed, ways_to_forbid)
+{
+	char *stack = anon(16 * PAGE, PROT_READ | PROT_WRITE, 0);
+	struct forbidder fb = { .by_range = v->kind };
+	pthread_t thread;
+	struct mover mv;
+	struct fix f;
+	pid_t pid;
+	char *q;
+
+	fix_open(&f, &(struct variant){ "any", 0, false });
+	mv = (struct mover){ .f = &f, .p = fix_pattern(&f, f.length, 12) };
+	q = fix_pattern(&f, PAGE, 13);
+	fb.fd = f.s.fd;
+	fb.p = q;
+	fb.length = PAGE;
+	ASSERT_RET(group_create(f.s.fd, &fb.group), 0);
+	if (fb.by_range)
+		ASSERT_RET(group_allow(f.s.fd, fb.group, 0), 0);
+	else
+		ASSERT_RET(policy_group(f.s.fd, q, PAGE, fb.group), 0);
+	/* it is tried three times, and each hangs until the engine is reset */
+	knob(&f, "hang_copy", 3);
+	ASSERT_EQ(pthread_create(&thread, NULL, mover_main, &mv), 0);
+	ASSERT_TRUE(WAIT_FOR(knob_left(&f, "hang_copy") < 3));
+	pid = clone(forbidder_main, stack + 16 * PAGE, CLONE_VM | SIGCHLD, &fb);
+	ASSERT_GT(pid, 0);
+	EXPECT_TRUE(WAIT_FOR(forbidden(&f, q)));
+	EXPECT_TRUE(WAIT_FOR(process_sleeps(pid)));
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	EXPECT_EQ(child_wait(pid), 128 + SIGKILL);
+	EXPECT_TRUE(!atomic_load(&mv.done));
+	EXPECT_TRUE(forbidden(&f, q));
+	pthread_join(thread, NULL);
+	knob(&f, "hang_copy", 0);
+	EXPECT_RET(mv.ret, 0);
+	expect_accounts(&mv.m);
+	EXPECT_PATTERN(mv.p, f.length, 12);
+	EXPECT_PATTERN(q, PAGE, 13);
 	fix_close(&f);
 }
 

@@ -143,6 +143,65 @@ AT(uvm_query_processors, entry_size, 20);
 AT(uvm_query_processors, out_count, 24);
 AT(uvm_query_processors, __reserved, 28);
 
+SIZE(uvm_set_preferred_location, 48);
+AT(uvm_set_preferred_location, flags, 4);
+AT(uvm_set_preferred_location, base, 8);
+AT(uvm_set_preferred_location, length, 16);
+AT(uvm_set_preferred_location, dest_kind, 24);
+AT(uvm_set_preferred_location, dest_node, 28);
+AT(uvm_set_preferred_location, dest_uuid, 32);
+
+SIZE(uvm_set_accessed_by, 48);
+AT(uvm_set_accessed_by, flags, 4);
+AT(uvm_set_accessed_by, base, 8);
+AT(uvm_set_accessed_by, length, 16);
+AT(uvm_set_accessed_by, uuid, 24);
+AT(uvm_set_accessed_by, enable, 40);
+AT(uvm_set_accessed_by, __reserved, 44);
+
+SIZE(uvm_set_switch, 32);
+AT(uvm_set_switch, flags, 4);
+AT(uvm_set_switch, base, 8);
+AT(uvm_set_switch, length, 16);
+AT(uvm_set_switch, enable, 24);
+AT(uvm_set_switch, __reserved, 28);
+
+SIZE(uvm_create_range_group, 16);
+AT(uvm_create_range_group, flags, 4);
+AT(uvm_create_range_group, out_group, 8);
+AT(uvm_create_range_group, __reserved, 12);
+
+SIZE(uvm_destroy_range_group, 16);
+AT(uvm_destroy_range_group, flags, 4);
+AT(uvm_destroy_range_group, group, 8);
+AT(uvm_destroy_range_group, __reserved, 12);
+
+SIZE(uvm_set_range_group, 32);
+AT(uvm_set_range_group, flags, 4);
+AT(uvm_set_range_group, base, 8);
+AT(uvm_set_range_group, length, 16);
+AT(uvm_set_range_group, group, 24);
+AT(uvm_set_range_group, __reserved, 28);
+
+SIZE(uvm_allow_migration, 16);
+AT(uvm_allow_migration, flags, 4);
+AT(uvm_allow_migration, group, 8);
+AT(uvm_allow_migration, allow, 12);
+
+SIZE(uvm_query_policy, 80);
+AT(uvm_query_policy, flags, 4);
+AT(uvm_query_policy, address, 8);
+AT(uvm_query_policy, out_base, 16);
+AT(uvm_query_policy, out_length, 24);
+AT(uvm_query_policy, out_policy, 32);
+AT(uvm_query_policy, out_group, 36);
+AT(uvm_query_policy, out_dest_kind, 40);
+AT(uvm_query_policy, out_dest_node, 44);
+AT(uvm_query_policy, out_dest_uuid, 48);
+AT(uvm_query_policy, accessed_by, 64);
+AT(uvm_query_policy, count, 72);
+AT(uvm_query_policy, out_count, 76);
+
 SIZE(uvm_sim_cmd, 48);
 AT(uvm_sim_cmd, op, 0);
 AT(uvm_sim_cmd, flags, 4);
@@ -169,6 +228,16 @@ _Static_assert(UVM_WAIT == 0xE74A, "command numbers");
 _Static_assert(UVM_MIGRATE == 0xE74B, "command numbers");
 _Static_assert(UVM_QUERY_RESIDENCY == 0xE74C, "command numbers");
 _Static_assert(UVM_QUERY_PROCESSORS == 0xE74D, "command numbers");
+_Static_assert(UVM_SET_PREFERRED_LOCATION == 0xE74E, "command numbers");
+_Static_assert(UVM_SET_ACCESSED_BY == 0xE74F, "command numbers");
+_Static_assert(UVM_SET_FAULT_MIGRATION == 0xE750, "command numbers");
+_Static_assert(UVM_SET_PREFETCH == 0xE751, "command numbers");
+_Static_assert(UVM_SET_READ_MOSTLY == 0xE752, "command numbers");
+_Static_assert(UVM_CREATE_RANGE_GROUP == 0xE753, "command numbers");
+_Static_assert(UVM_DESTROY_RANGE_GROUP == 0xE754, "command numbers");
+_Static_assert(UVM_SET_RANGE_GROUP == 0xE755, "command numbers");
+_Static_assert(UVM_ALLOW_MIGRATION == 0xE756, "command numbers");
+_Static_assert(UVM_QUERY_POLICY == 0xE757, "command numbers");
 
 #undef AT
 #undef SIZE

@@ -31,6 +31,7 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 #define KIT_PAGES	32
@@ -159,6 +160,7 @@ static void expect_stranger(int va, const struct uvm_gpu_info *gpu)
 	struct uvm_sim_cmd nop = CMD(NOP);
 	struct uvm_channel_query q;
 	struct uvm_page_state st;
+	struct policy policy;
 	struct uvm_migrate m;
 	uint32_t channel;
 	char *p = anon(PAGE, PROT_READ | PROT_WRITE, 0);
@@ -175,6 +177,10 @@ static void expect_stranger(int va, const struct uvm_gpu_info *gpu)
 	EXPECT_RET(migrate(va, p, PAGE, UVM_DEST_CPU, 0, NULL, &m), -EPERM);
 	EXPECT_RET(residency(va, p, PAGE, &st), -EPERM);
 	EXPECT_RET(processors_count(va), -EPERM);
+	EXPECT_RET(policy_switch(va, UVM_SET_PREFETCH, p, PAGE, 0), -EPERM);
+	EXPECT_RET(policy_query(va, p, &policy), -EPERM);
+	EXPECT_RET(group_create(va, &channel), -EPERM);
+	EXPECT_RET(group_destroy(va, 1), -EPERM);
 	EXPECT_RET2(init_mm(mm, va), -EPERM, -EBADFD);
 	EXPECT_RET(uvm_ioctl(va, UVM_INFO, &info), 0);
 	close(mm);
@@ -184,7 +190,7 @@ static void expect_stranger(int va, const struct uvm_gpu_info *gpu)
 /* ---- threads that work until the ground goes away ---- */
 
 enum job { JOB_WAIT, JOB_SUBMIT, JOB_MIGRATE, JOB_QUERY, JOB_REGISTER, JOB_FAULT,
-	   NR_JOBS };
+	   JOB_POLICY, NR_JOBS };
 
 struct worker {
 	struct kit *k;
@@ -262,12 +268,29 @@ static bool work_fault(struct worker *w)
 	return is_end(channel_destroy(w->k->s.fd, channel), 0);
 }
 
+/* Policies of a page that comes and goes */
+static bool work_policy(struct worker *w)
+{
+	int fd = w->k->s.fd;
+	struct policy policy;
+	uint32_t group;
+
+	w->buf = mmap(w->buf, PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return is_end(group_create(fd, &group), 0) ||
+	       is_end(policy_group(fd, w->buf, PAGE, group), 0) ||
+	       is_end(policy_prefer(fd, w->buf, PAGE, UVM_DEST_GPU, 0, w->k->gpu.uuid),
+		      0) ||
+	       is_end(policy_query(fd, w->buf, &policy), 0) ||
+	       is_end(group_destroy(fd, group), 0);
+}
+
 static void *work(void *arg)
 {
 	static bool (* const jobs[NR_JOBS])(struct worker *w) = {
 		[JOB_SUBMIT] = work_submit, [JOB_MIGRATE] = work_migrate,
 		[JOB_QUERY] = work_query, [JOB_REGISTER] = work_register,
-		[JOB_FAULT] = work_fault,
+		[JOB_FAULT] = work_fault, [JOB_POLICY] = work_policy,
 	};
 	struct worker *w = arg;
 
@@ -1575,6 +1598,7 @@ TEST(hung_copy_exit)
 struct late {
 	struct kit k;
 	int spare;		/* a fresh file */
+	uint32_t group;		/* has the buffer */
 };
 
 static int late_info(struct late *l)
@@ -1694,6 +1718,69 @@ static int late_processors(struct late *l)
 	return n < 0 ? n : 0;
 }
 
+static int late_prefer(struct late *l)
+{
+	EXPECT_RET(policy_prefer(l->k.s.fd, l->k.buf, KIT_SIZE, UVM_DEST_NONE, 0, NULL),
+		   -ESRCH);
+	return policy_prefer(l->k.s.fd, l->k.buf, KIT_SIZE, UVM_DEST_GPU, 0,
+			     l->k.gpu.uuid);
+}
+
+static int late_accessed_by(struct late *l)
+{
+	EXPECT_RET(policy_accessed_by(l->k.s.fd, l->k.buf, KIT_SIZE, NULL, 1), -ESRCH);
+	return policy_accessed_by(l->k.s.fd, l->k.buf, KIT_SIZE, l->k.gpu.uuid, 0);
+}
+
+static int late_fault_migration(struct late *l)
+{
+	return policy_switch(l->k.s.fd, UVM_SET_FAULT_MIGRATION, l->k.buf, KIT_SIZE, 0);
+}
+
+static int late_prefetch(struct late *l)
+{
+	return policy_switch(l->k.s.fd, UVM_SET_PREFETCH, l->k.buf, KIT_SIZE, 0);
+}
+
+static int late_read_mostly(struct late *l)
+{
+	return policy_switch(l->k.s.fd, UVM_SET_READ_MOSTLY, l->k.buf, KIT_SIZE, 1);
+}
+
+static int late_create_group(struct late *l)
+{
+	uint32_t group;
+
+	return group_create(l->k.s.fd, &group);
+}
+
+static int late_destroy_group(struct late *l)
+{
+	int ret = group_destroy(l->k.s.fd, l->group);
+
+	EXPECT_RET(group_destroy(l->k.s.fd, l->group), -ENOENT);
+	return ret;
+}
+
+static int late_set_group(struct late *l)
+{
+	EXPECT_RET(policy_group(l->k.s.fd, l->k.buf, KIT_SIZE, 0), -ESRCH);
+	return policy_group(l->k.s.fd, l->k.buf, KIT_SIZE, l->group);
+}
+
+static int late_allow(struct late *l)
+{
+	EXPECT_RET(group_allow(l->k.s.fd, l->group, 1), -ESRCH);
+	return group_allow(l->k.s.fd, l->group, 0);
+}
+
+static int late_policy(struct late *l)
+{
+	struct policy policy;
+
+	return policy_query(l->k.s.fd, l->k.buf, &policy);
+}
+
 static const struct {
 	int (*call)(struct late *l);
 	int want;
@@ -1703,6 +1790,11 @@ static const struct {
 	{ late_create, -ESRCH }, { late_submit, -ESRCH }, { late_query, 0 },
 	{ late_destroy, 0 }, { late_wait, 0 }, { late_migrate, -ESRCH },
 	{ late_residency, -ESRCH }, { late_processors, 0 },
+	{ late_prefer, -ESRCH }, { late_accessed_by, -ESRCH },
+	{ late_fault_migration, -ESRCH }, { late_prefetch, -ESRCH },
+	{ late_read_mostly, -ESRCH }, { late_create_group, -ESRCH },
+	{ late_destroy_group, 0 }, { late_set_group, -ESRCH },
+	{ late_allow, -ESRCH }, { late_policy, -ESRCH },
 };
 
 /* In the order of the numbers of the commands; .kind indexes lates[] */
@@ -1712,9 +1804,14 @@ static const struct variant late_names[NR(lates) + 1] = {
 	{ "UNREGISTER_GPU", 5, 0 }, { "CHANNEL_CREATE", 6, 0 },
 	{ "CHANNEL_SUBMIT", 7, 0 }, { "CHANNEL_QUERY", 8, 0 },
 	{ "CHANNEL_DESTROY", 9, 0 }, { "WAIT", 10, 0 }, { "MIGRATE", 11, 0 },
-	{ "QUERY_RESIDENCY", 12, 0 }, { "QUERY_PROCESSORS", 13, 0 }, { NULL, 0, 0 },
+	{ "QUERY_RESIDENCY", 12, 0 }, { "QUERY_PROCESSORS", 13, 0 },
+	{ "SET_PREFERRED_LOCATION", 14, 0 }, { "SET_ACCESSED_BY", 15, 0 },
+	{ "SET_FAULT_MIGRATION", 16, 0 }, { "SET_PREFETCH", 17, 0 },
+	{ "SET_READ_MOSTLY", 18, 0 }, { "CREATE_RANGE_GROUP", 19, 0 },
+	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
+	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR(lates) == UVM_CMD_QUERY_PROCESSORS - UVM_CMD_BASE + 1,
+_Static_assert(NR(lates) == UVM_CMD_QUERY_POLICY - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 TEST_V(after_release, late_names)
@@ -1724,6 +1821,9 @@ TEST_V(after_release, late_names)
 	kit_open(&l.k);
 	kit_endless(&l.k);
 	l.spare = fresh();
+	ASSERT_RET(group_create(l.k.s.fd, &l.group), 0);
+	ASSERT_RET(policy_group(l.k.s.fd, l.k.buf, KIT_SIZE, l.group), 0);
+	ASSERT_RET(policy_accessed_by(l.k.s.fd, l.k.buf, KIT_SIZE, l.k.gpu.uuid, 1), 0);
 	EXPECT_EQ(close(l.k.s.mm_fd), 0);
 	EXPECT_RET(lates[v->kind].call(&l), lates[v->kind].want);
 	/* it spoilt nothing */

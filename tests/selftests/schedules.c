@@ -22,6 +22,7 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 #define NR(array)	(sizeof(array) / sizeof((array)[0]))
@@ -195,6 +196,35 @@ static int op_query(struct turn *t)
 	}
 }
 
+/* Range groups have small numbers, too. */
+static int op_policy(struct turn *t)
+{
+	size_t from = pick(t, ACTOR_PAGES), n = 1 + pick(t, ACTOR_PAGES - from);
+	char *p = t->a->scratch + from * PAGE;
+	struct policy policy;
+	int fd = any_fd(t);
+	uint32_t group;
+
+	switch (pick(t, 8)) {
+	case 0:
+		return group_create(fd, &group);
+	case 1:
+		return group_destroy(fd, 1 + pick(t, 3));
+	case 2:
+		return group_allow(fd, 1 + pick(t, 3), pick(t, 2));
+	case 3:
+		return policy_group(fd, p, n * PAGE, pick(t, 3));
+	case 4:
+		return policy_prefer(fd, p, n * PAGE, UVM_DEST_GPU, 0, any_gpu(t));
+	case 5:
+		return policy_accessed_by(fd, p, n * PAGE, any_gpu(t), pick(t, 2));
+	case 6:
+		return policy_switch(fd, UVM_SET_PREFETCH, p, n * PAGE, pick(t, 2));
+	default:
+		return policy_query(fd, p, &policy);
+	}
+}
+
 static int op_migrate(struct turn *t)
 {
 	char *p = pick(t, 2) ? t->a->data : t->a->scratch;
@@ -320,6 +350,7 @@ static const struct op {
 	{ "unregister", op_unregister, 2 }, { "create", op_create, 4 },
 	{ "destroy", op_destroy, 2 }, { "submit", op_submit, 8 },
 	{ "wait", op_wait, 4 }, { "query", op_query, 4 }, { "migrate", op_migrate, 8 },
+	{ "policy", op_policy, 4 },
 	{ "touch", op_touch, 4 }, { "close", op_close, 6 }, { "dup", op_dup, 3 },
 	{ "send", op_send, 4 }, { "receive", op_receive, 4 }, { "fork", op_fork, 4 },
 	{ "kill", op_kill, 1 }, { "exec", op_exec, 1 }, { "exit", op_exit, 1 },
