@@ -551,7 +551,8 @@ struct uvm_mirror_request;
 struct uvm_mirror_request *uvm_mirror_request_alloc(void);
 void uvm_mirror_request_free(struct uvm_mirror_request *req);
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
-		     unsigned long addr, const u8 *access);
+		     unsigned long addr, const u8 *access,
+		     const unsigned long *hold);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
@@ -559,6 +560,8 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
 			 unsigned long npages, unsigned long *pfns, bool write);
 extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;
+int uvm_mirror_look_begin(void);
+void uvm_mirror_look_end(int srcu);
 void uvm_mirror_sync(void);
 
 /* ---- copies (copy.c) ---- */

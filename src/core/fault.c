@@ -20,14 +20,29 @@
  * comes for it meanwhile is dropped: &uvm_fault_queue.busy is cleared before its
  * replay, so whoever saw it set has stalled before that replay. Faults of an address
  * space that is going down are dropped too; its channels are stopped next. Blocks
- * that keep changing are left to the next share.
+ * that keep changing are left to the next share, which comes a little later then.
  */
 #include "core.h"
 
+#include <linux/delay.h>
 #include <linux/memcontrol.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+
+#include "service.h"
+
+static unsigned int uvm_fault_batch_size = UVM_FAULT_BATCH;
+module_param_named(fault_batch, uvm_fault_batch_size, uint, 0644);
+MODULE_PARM_DESC(fault_batch,
+		 "GPU faults that are fetched and served at once, 1 to 256 (default 256)");
+
+static unsigned int uvm_fault_batch(void)
+{
+	return clamp_t(unsigned int, READ_ONCE(uvm_fault_batch_size), 1,
+		       UVM_FAULT_BATCH);
+}
 
 /**
  * struct uvm_fault_queue - a share of faults and the room to serve it
@@ -37,6 +52,9 @@
  * @nr: number of @faults
  * @faults: sorted by address
  * @access: by page of a block, what is wanted
+ * @busy_blocks: some block of the share kept changing
+ * @backoff_ms: how long the last replay was put off for that
+ * @svc: for uvm_service_block()
  * @req: for uvm_mirror_block()
  */
 struct uvm_fault_queue {
@@ -46,8 +64,14 @@ struct uvm_fault_queue {
 	unsigned int nr;
 	struct uvm_gpu_fault faults[UVM_FAULT_BATCH];
 	u8 access[UVM_BLOCK_PAGES];
+	bool busy_blocks;
+	unsigned int backoff_ms;
+	struct uvm_service *svc;
 	struct uvm_mirror_request *req;
 };
+
+/* A replay is put off so long at most. */
+#define UVM_FAULT_BACKOFF_MS	32U
 
 static void uvm_fault_queue_work(struct work_struct *work);
 
@@ -59,18 +83,26 @@ struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs)
 	if (!queue)
 		return NULL;
 	queue->req = uvm_mirror_request_alloc();
-	if (!queue->req) {
-		kvfree(queue);
-		return NULL;
-	}
+	if (!queue->req)
+		goto err_queue;
+	queue->svc = uvm_service_alloc(gs);
+	if (!queue->svc)
+		goto err_req;
 	queue->gs = gs;
 	INIT_WORK(&queue->work, uvm_fault_queue_work);
 	return queue;
+
+err_req:
+	uvm_mirror_request_free(queue->req);
+err_queue:
+	kvfree(queue);
+	return NULL;
 }
 
 /* From the last reference to the GPU space: the work is done, or doing just this. */
 void uvm_fault_queue_free(struct uvm_fault_queue *queue)
 {
+	uvm_service_free(queue->svc);
 	uvm_mirror_request_free(queue->req);
 	kvfree(queue);
 }
@@ -174,34 +206,48 @@ static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 }
 
 /*
- * Serves @nr faults in one block: together, and if that fails one by one, to find
- * the ones to blame.
+ * Serves @nr faults in one block one by one, to find those to blame: together they
+ * failed with @ret.
  */
-static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
-				  const struct uvm_gpu_fault *faults,
-				  unsigned int nr)
+static bool uvm_fault_serve_singly(struct uvm_fault_queue *queue,
+				   const struct uvm_gpu_fault *faults,
+				   unsigned int nr, int ret)
 {
 	unsigned long base = uvm_fault_block(faults);
 	unsigned int i;
-	int ret;
 
-	uvm_fault_collect(queue->access, faults, nr);
-	ret = uvm_mirror_block(queue->gs, queue->req, base, queue->access);
-	if (!ret || ret == -EBUSY)
-		return true;
-	for (i = 0; i < nr; i++) {
-		if (ret == -ESRCH)
-			return false;
+	for (i = 0; i < nr && ret != -ESRCH; i++) {
 		if (nr > 1) {
 			uvm_fault_collect(queue->access, &faults[i], 1);
 			ret = uvm_mirror_block(queue->gs, queue->req, base,
-					       queue->access);
+					       queue->access,
+					       uvm_service_hold(queue->svc));
 		}
 		if (ret && ret != -EBUSY && ret != -ESRCH &&
 		    !uvm_fault_cancel(queue->gs, &faults[i], ret))
 			return false;
 	}
 	return ret != -ESRCH;
+}
+
+static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
+				  const struct uvm_gpu_fault *faults,
+				  unsigned int nr)
+{
+	unsigned long base = uvm_fault_block(faults);
+	struct uvm_gpu_space *gs = queue->gs;
+	int ret;
+
+	uvm_fault_collect(queue->access, faults, nr);
+	if (!uvm_service_block(queue->svc, base, queue->access))
+		return false;
+	ret = uvm_mirror_block(gs, queue->req, base, queue->access,
+			       uvm_service_hold(queue->svc));
+	if (ret == -EBUSY) {
+		queue->busy_blocks = true;
+		return true;
+	}
+	return !ret || uvm_fault_serve_singly(queue, faults, nr, ret);
 }
 
 /* What is allocated on the way is charged to the process that wants it. */
@@ -245,10 +291,27 @@ static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
 		return true;
 	uvm_mm_check_abandoned(vs);
 	uvm_delay(UVM_DELAY_FAULT);
+	queue->busy_blocks = false;
 	if (!uvm_mm_releasing(vs))
 		entered = uvm_fault_serve(queue);
 	uvm_mm_release(vs);
 	return entered;
+}
+
+/*
+ * Blocks that keep changing are left alone for a while, the longer the more often it
+ * happens. Returns false if the GPU space went down meanwhile.
+ */
+static bool uvm_fault_back_off(struct uvm_fault_queue *queue)
+{
+	if (!queue->busy_blocks) {
+		queue->backoff_ms = 0;
+		return true;
+	}
+	queue->backoff_ms = clamp(2 * queue->backoff_ms, 1U, UVM_FAULT_BACKOFF_MS);
+	uvm_gpu_space_leave(queue->gs);
+	msleep(queue->backoff_ms);
+	return uvm_gpu_space_enter(queue->gs);
 }
 
 static void uvm_fault_queue_work(struct work_struct *work)
@@ -257,7 +320,8 @@ static void uvm_fault_queue_work(struct work_struct *work)
 		container_of(work, struct uvm_fault_queue, work);
 	struct uvm_gpu_space *gs = queue->gs;
 
-	if (uvm_gpu_space_enter(gs) && uvm_fault_queue_serve(queue)) {
+	if (uvm_gpu_space_enter(gs) && uvm_fault_queue_serve(queue) &&
+	    uvm_fault_back_off(queue)) {
 		/* Full barrier: see DOC: GPU faults. */
 		smp_store_mb(queue->busy, false);
 		gs->gpu->desc.ops->fault_replay(gs->gpu);
@@ -313,7 +377,7 @@ void uvm_fault_worker(struct work_struct *work)
 
 	do {
 		nr = gpu->desc.ops->fault_fetch(gpu, gpu->faults,
-						UVM_FAULT_BATCH);
+						uvm_fault_batch());
 		sort(gpu->faults, nr, sizeof(*gpu->faults), uvm_fault_cmp, NULL);
 		for (i = 0; i < nr; i += n) {
 			n = uvm_fault_space_run(gpu->faults + i, nr - i);

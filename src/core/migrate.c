@@ -30,6 +30,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "migrate.h"
 #include "residency.h"
 
 /* A CPU touch of a private page brings back this much around it. */
@@ -40,23 +41,6 @@
 
 #define UVM_SELECT_OURS \
 	(MIGRATE_VMA_SELECT_DEVICE_PRIVATE | MIGRATE_VMA_SELECT_DEVICE_COHERENT)
-
-/**
- * struct uvm_target - where pages go
- * @gpu: into this GPU's own memory; NULL for system memory
- * @gpu_id: its id, which may be asked for after it is gone
- * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
- * @from: for system memory, the GPU whose pages go there, or UVM_ANY_GPU
- * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
- *	GPU
- */
-struct uvm_target {
-	struct uvm_gpu *gpu;
-	u32 gpu_id;
-	int node;
-	u32 from;
-	bool populate;
-};
 
 /**
  * struct uvm_move - pages of one VMA on their way
@@ -99,7 +83,13 @@ struct uvm_move {
 	unsigned long *index;
 };
 
-static struct uvm_move *uvm_move_alloc(unsigned int max)
+/**
+ * uvm_move_alloc() - room for moves
+ * @max: pages that it takes, at most a block
+ *
+ * Return: the room, or NULL.
+ */
+struct uvm_move *uvm_move_alloc(unsigned int max)
 {
 	struct uvm_move *mv;
 
@@ -117,7 +107,7 @@ static struct uvm_move *uvm_move_alloc(unsigned int max)
 	return mv;
 }
 
-static void uvm_move_free(struct uvm_move *mv)
+void uvm_move_free(struct uvm_move *mv)
 {
 	if (mv && !mv->lost)
 		kvfree(mv);
@@ -423,6 +413,27 @@ static int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
 	if (!ret)
 		uvm_move_end(mv, dest);
 	return ret;
+}
+
+/**
+ * uvm_move_system() - move pages from system memory, and absent ones to a GPU
+ * @mv: room for as many pages; nothing under way in it
+ * @vma: mmap_lock is held
+ * @start: first address, in @vma
+ * @end: end address, in @vma
+ * @dest: where to
+ *
+ * What can't be moved now stays where it is.
+ *
+ * Return: bit n is set if page n from @start moved; valid until @mv is used again.
+ */
+const unsigned long *uvm_move_system(struct uvm_move *mv, struct vm_area_struct *vma,
+				     unsigned long start, unsigned long end,
+				     const struct uvm_target *dest)
+{
+	uvm_move_reset(mv, start, end);
+	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
+	return mv->moved;
 }
 
 /* Every pass empties one GPU at least, so there are no more passes than GPUs. */
@@ -762,7 +773,7 @@ static void uvm_migration_drain(struct uvm_migration *mig)
  * Anonymous pages live in private mappings only. Where the process may not read, HMM
  * doesn't look, so nothing could be told about what happened to the pages.
  */
-static bool uvm_vma_migratable(struct vm_area_struct *vma)
+bool uvm_vma_migratable(const struct vm_area_struct *vma)
 {
 	return !(vma->vm_flags & (VM_SPECIAL | VM_SHARED | VM_HUGETLB)) &&
 	       vma->vm_flags & VM_READ && !vma_is_dax(vma);

@@ -33,6 +33,21 @@
  */
 DEFINE_STATIC_SRCU(uvm_mirror_srcu);
 
+/**
+ * uvm_mirror_look_begin() - struct pages that a snapshot from now on names are there
+ *
+ * Return: what uvm_mirror_look_end() wants. Nothing waits for user space until then.
+ */
+int uvm_mirror_look_begin(void)
+{
+	return srcu_read_lock(&uvm_mirror_srcu);
+}
+
+void uvm_mirror_look_end(int srcu)
+{
+	srcu_read_unlock(&uvm_mirror_srcu, srcu);
+}
+
 /* How often a block is tried anew when the address space changes under it. */
 #define UVM_MIRROR_TRIES	64
 
@@ -51,6 +66,7 @@ DEFINE_STATIC_SRCU(uvm_mirror_srcu);
  * @dma: as &uvm_dma_block.map: new mappings, until the DMA block has taken them,
  *	and those that they replaced
  * @entries: what the GPU is told
+ * @hold: pages that aren't mapped unless they are in the GPU's memory
  * @nr: number of @entries
  * @replaced: some entry took the place of one with another DMA address
  */
@@ -58,6 +74,7 @@ struct uvm_mirror_request {
 	unsigned long pfns[UVM_BLOCK_PAGES];
 	dma_addr_t dma[UVM_BLOCK_PAGES];
 	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
+	const unsigned long *hold;
 	unsigned int nr;
 	bool replaced;
 };
@@ -403,6 +420,21 @@ static int uvm_mirror_drop_cpu_only(struct mm_struct *mm, unsigned long *pfns,
 	return 0;
 }
 
+/*
+ * What isn't to be mapped in system memory, or in another GPU's, is left out: it is to
+ * fault, and then to move.
+ */
+static void uvm_mirror_drop_held(const struct uvm_gpu *gpu, unsigned long *pfns,
+				 const unsigned long *hold)
+{
+	unsigned int i;
+
+	for_each_set_bit(i, hold, UVM_BLOCK_PAGES)
+		if (pfns[i] & HMM_PFN_VALID &&
+		    !uvm_mirror_own_page(gpu, hmm_pfn_to_page(pfns[i])))
+			pfns[i] = 0;
+}
+
 /* Does the look at the whole block still show what the fault wants? */
 static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
 {
@@ -432,6 +464,8 @@ static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *ran
 	ret = uvm_mirror_look_block(range, req->pfns, base);
 	if (!ret)
 		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
+	if (!ret)
+		uvm_mirror_drop_held(gs->gpu, req->pfns, req->hold);
 	if (!ret)
 		ret = uvm_mirror_bring_home(gs, req->pfns, base, access);
 	if (!ret && !uvm_mirror_satisfied(req->pfns, access))
@@ -630,9 +664,9 @@ static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
 	ret = uvm_mirror_begin(gs, &range, req, base, access);
 	if (ret)
 		return ret;
-	srcu = srcu_read_lock(&uvm_mirror_srcu);
+	srcu = uvm_mirror_look_begin();
 	ret = uvm_mirror_end(gs, span, &range, req, base, access);
-	srcu_read_unlock(&uvm_mirror_srcu, srcu);
+	uvm_mirror_look_end(srcu);
 	return ret;
 }
 
@@ -652,7 +686,8 @@ void uvm_mirror_sync(void)
  * @req: room
  * @base: address of the block
  * @access: by page, enum uvm_access of what must become possible, or 0. What else
- *	is present in the block is mapped along.
+ *	is present in the block is mapped along,
+ * @hold: but for these pages, unless they are in the GPU's own memory
  *
  * Fault work of the GPU space only. Takes mmap_lock.
  *
@@ -661,7 +696,8 @@ void uvm_mirror_sync(void)
  * space went down: then the caller is no longer in it.
  */
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
-		     unsigned long base, const u8 *access)
+		     unsigned long base, const u8 *access,
+		     const unsigned long *hold)
 {
 	struct uvm_span *span;
 	int tries, ret;
@@ -675,6 +711,7 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 	ret = gs->gpu->desc.ops->map_prepare(gs->as, base, UVM_BLOCK_SIZE);
 	if (ret)
 		return ret;
+	req->hold = hold;
 	for (tries = 0; tries < UVM_MIRROR_TRIES; tries++) {
 		ret = uvm_mirror_try(gs, span, req, base, access);
 		if (ret != -EBUSY)

@@ -28,8 +28,31 @@ void uvm_mirror_request_free(struct uvm_mirror_request *req)
 	kfree(req);
 }
 
+struct uvm_service *uvm_service_alloc(struct uvm_gpu_space *gs)
+{
+	return kzalloc(1, GFP_KERNEL);
+}
+
+void uvm_service_free(struct uvm_service *svc)
+{
+	kfree(svc);
+}
+
+const unsigned long *uvm_service_hold(const struct uvm_service *svc)
+{
+	static const unsigned long none[BITS_TO_LONGS(UVM_BLOCK_PAGES)];
+
+	return none;
+}
+
+bool uvm_service_block(struct uvm_service *svc, unsigned long base, const u8 *access)
+{
+	return true;
+}
+
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
-		     unsigned long base, const u8 *access)
+		     unsigned long base, const u8 *access,
+		     const unsigned long *hold)
 {
 	stub_calls++;
 	return access[stub_bad_page] ? stub_result : 0;

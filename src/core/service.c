@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Where faulting pages go
+ *
+ * Owns the choice, for the pages of a block that a GPU faults on, between moving them
+ * and leaving them where they are; and which others come along. What stays is mapped in
+ * place by mirror.c, which comes next in any case: nothing here makes a page
+ * accessible, so whatever can't be moved is simply left.
+ *
+ * The choice follows the policies. A first round moves what can be moved as it is. What
+ * a fault wants and that didn't move gets a second one: it is fetched from swap or from
+ * another GPU, or unshared after a fork, as for an access of the CPU, and tried again.
+ * Pages that are shared after a fork, and the zero page, move only to be written.
+ *
+ * Works under mmap_lock, in the GPU space, which is left for what user space can delay.
+ */
+#include "core.h"
+
+#include <linux/bitmap.h>
+#include <linux/hmm.h>
+#include <linux/memory_hotplug.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+
+#include "migrate.h"
+#include "prefetch.h"
+#include "service.h"
+
+static unsigned int uvm_prefetch_threshold = 51;
+module_param_named(prefetch_threshold, uvm_prefetch_threshold, uint, 0644);
+MODULE_PARM_DESC(prefetch_threshold,
+		 "percent of a part of a block that must be on a GPU, or faulted on, for the rest to come along (default 51, 100 and more: never)");
+
+/**
+ * struct uvm_service - room to choose and move the pages of a block
+ * @gs: the GPU space that faults
+ * @mv: a move
+ * @pfns: the block as the CPU's page table has it
+ * @room: for looks at parts of it
+ * @faults: pages that faults want at their destination, in the part at hand
+ * @want: those and what comes along
+ * @late: those of @faults that can't move as they are
+ * @there: pages of the block in the GPU's memory
+ * @other: pages of the block in the memory of another GPU
+ * @may: pages of the part that may come along
+ * @hold: pages of the block that aren't to be mapped where they are, since they would
+ *	never move then
+ */
+struct uvm_service {
+	struct uvm_gpu_space *gs;
+	struct uvm_move *mv;
+	unsigned long pfns[UVM_BLOCK_PAGES];
+	unsigned long room[UVM_BLOCK_PAGES];
+	DECLARE_BITMAP(faults, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(want, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(late, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(there, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(other, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(may, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(hold, UVM_BLOCK_PAGES);
+};
+
+/**
+ * struct uvm_part - the part of a block that is in one VMA and has one policy
+ * @vma: the VMA
+ * @base: address of the block
+ * @first: its first page in the block
+ * @end: the page after its last one
+ * @access: as for uvm_service_block()
+ * @dest: where its pages go
+ * @stay: those that are in system memory don't
+ * @home: those go that are on another GPU, to system memory, and no others
+ * @prefetch: pages come along
+ */
+struct uvm_part {
+	struct vm_area_struct *vma;
+	unsigned long base;
+	unsigned int first;
+	unsigned int end;
+	const u8 *access;
+	struct uvm_target dest;
+	bool stay;
+	bool home;
+	bool prefetch;
+};
+
+struct uvm_service *uvm_service_alloc(struct uvm_gpu_space *gs)
+{
+	struct uvm_service *svc = kvzalloc(sizeof(*svc), GFP_KERNEL_ACCOUNT);
+
+	if (!svc)
+		return NULL;
+	svc->gs = gs;
+	svc->mv = uvm_move_alloc(UVM_BLOCK_PAGES);
+	if (!svc->mv) {
+		kvfree(svc);
+		return NULL;
+	}
+	return svc;
+}
+
+void uvm_service_free(struct uvm_service *svc)
+{
+	uvm_move_free(svc->mv);
+	kvfree(svc);
+}
+
+static bool uvm_policy_moves(const struct uvm_policy *policy)
+{
+	const u32 moves = UVM_POLICY_FAULT_MIGRATION | UVM_POLICY_ALLOW_MIGRATION;
+
+	return (uvm_policy_switches(policy) & moves) == moves;
+}
+
+/* Where do pages with this policy go that the GPU faults on? False: nowhere. */
+static bool uvm_part_choose(struct uvm_part *part, const struct uvm_gpu_space *gs,
+			    const struct uvm_policy *policy)
+{
+	struct uvm_gpu *gpu = gs->gpu;
+	bool preferred = policy->dest_kind == UVM_DEST_GPU &&
+			 policy->dest_id == gpu->id;
+
+	part->dest = (struct uvm_target){
+		.gpu_id = gpu->id,
+		.node = NUMA_NO_NODE,
+		.from = UVM_ANY_GPU,
+	};
+	part->stay = false;
+	part->home = policy->dest_kind == UVM_DEST_CPU;
+	part->prefetch = uvm_policy_switches(policy) & UVM_POLICY_PREFETCH;
+	if (!uvm_policy_moves(policy))
+		return false;
+	if (part->home)
+		return true;
+	if (policy->dest_kind == UVM_DEST_CPU_NODE) {
+		part->dest.node = policy->dest_id;
+	} else if (!uvm_gpu_is_numa(gpu)) {
+		part->dest.gpu = gpu;
+		part->stay = !preferred && policy->accessed_by & BIT_ULL(gs->slot);
+	} else if (preferred) {
+		part->dest.node = gpu->desc.numa_node;
+	}
+	part->dest.populate = part->dest.node != NUMA_NO_NODE;
+	return part->dest.gpu || part->dest.populate;
+}
+
+/*
+ * Is it there in a way that a store needs another page? It is shared after a fork, or
+ * the zero page.
+ */
+static bool uvm_part_is_shared(const struct uvm_part *part, unsigned long hmm_pfn)
+{
+	return hmm_pfn & HMM_PFN_VALID && !(hmm_pfn & HMM_PFN_WRITE) &&
+	       part->vma->vm_flags & VM_WRITE;
+}
+
+/* Should a page in system memory stay where it is? */
+static bool uvm_part_is_at_home(const struct uvm_service *svc,
+				const struct uvm_part *part, unsigned int i)
+{
+	struct page *page;
+
+	if (part->dest.gpu || part->home)
+		return part->stay || part->home;
+	page = pfn_to_online_page(svc->pfns[i] & ~HMM_PFN_FLAGS);
+	return page && page_to_nid(page) == part->dest.node;
+}
+
+/* May the page move, for all that is known of it? */
+static bool uvm_part_may_move(const struct uvm_service *svc,
+			      const struct uvm_part *part, unsigned int i)
+{
+	/* A page that NUMA balancing hides isn't valid, but it is there. */
+	bool present = svc->pfns[i] & HMM_PFN_VALID ||
+		       svc->pfns[i] & ~HMM_PFN_FLAGS;
+
+	if (test_bit(i, svc->there))
+		return false;
+	return !(present && !test_bit(i, svc->other) &&
+		 uvm_part_is_at_home(svc, part, i));
+}
+
+static void uvm_part_sort_fault(struct uvm_service *svc, const struct uvm_part *part,
+				unsigned int i)
+{
+	bool write = part->access[i] > UVM_ACCESS_READ;
+
+	if (write && !(part->vma->vm_flags & VM_WRITE))
+		return;
+	if (!write && uvm_part_is_shared(part, svc->pfns[i]))
+		return;
+	if (uvm_part_is_shared(part, svc->pfns[i]))
+		__set_bit(i, svc->late);
+	else
+		__set_bit(i, svc->faults);
+}
+
+static void uvm_part_sort_page(struct uvm_service *svc, const struct uvm_part *part,
+			       unsigned int i)
+{
+	if (!uvm_part_may_move(svc, part, i))
+		return;
+	if (part->access[i])
+		uvm_part_sort_fault(svc, part, i);
+	else if (!uvm_part_is_shared(part, svc->pfns[i]))
+		__set_bit(i, svc->may);
+}
+
+/* Nothing can move to the GPU any more, so all may be mapped where it is. */
+static bool uvm_service_is_full(const struct uvm_service *svc)
+{
+	struct uvm_gpu *gpu = svc->gs->gpu;
+
+	return !uvm_gpu_is_numa(gpu) && !uvm_devmem_free_pages(&gpu->mem);
+}
+
+/* What moves, of the part: for faults, and along with them. */
+static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
+{
+	unsigned int i;
+
+	bitmap_zero(svc->faults, UVM_BLOCK_PAGES);
+	bitmap_zero(svc->late, UVM_BLOCK_PAGES);
+	bitmap_zero(svc->may, UVM_BLOCK_PAGES);
+	for (i = part->first; i < part->end; i++)
+		uvm_part_sort_page(svc, part, i);
+	if (!uvm_service_is_full(svc))
+		bitmap_or(svc->hold, svc->hold, svc->may, UVM_BLOCK_PAGES);
+	if (!part->dest.gpu)
+		bitmap_zero(svc->may, UVM_BLOCK_PAGES);
+}
+
+/* A huge page of the CPU moves as a whole. */
+static bool uvm_part_is_huge(const struct uvm_service *svc, const struct uvm_part *part)
+{
+	return part->first == 0 && part->end == UVM_BLOCK_PAGES &&
+	       svc->pfns[0] & HMM_PFN_VALID &&
+	       hmm_pfn_to_map_order(svc->pfns[0]) >= UVM_BLOCK_SHIFT - PAGE_SHIFT;
+}
+
+static void uvm_part_grow(struct uvm_service *svc, const struct uvm_part *part)
+{
+	bitmap_copy(svc->want, svc->faults, UVM_BLOCK_PAGES);
+	if (uvm_part_is_huge(svc, part) &&
+	    !bitmap_empty(svc->want, UVM_BLOCK_PAGES))
+		bitmap_or(svc->want, svc->want, svc->may, UVM_BLOCK_PAGES);
+	else if (part->prefetch)
+		uvm_prefetch_grow(svc->want, svc->there, svc->may,
+				  READ_ONCE(uvm_prefetch_threshold));
+}
+
+/*
+ * Moves pages of @map, run by run, and takes those that moved out of it. Returns how
+ * many moved.
+ */
+static unsigned int uvm_part_move(struct uvm_service *svc,
+				  const struct uvm_part *part, unsigned long *map)
+{
+	unsigned int before = bitmap_weight(map, UVM_BLOCK_PAGES);
+	unsigned int first, end;
+
+	for_each_set_bitrange(first, end, map, UVM_BLOCK_PAGES) {
+		const unsigned long *moved =
+			uvm_move_system(svc->mv, part->vma,
+					part->base + first * PAGE_SIZE,
+					part->base + end * PAGE_SIZE,
+					&part->dest);
+		unsigned int i;
+
+		for (i = first; i < end; i++)
+			if (test_bit(i - first, moved))
+				__clear_bit(i, map);
+	}
+	return before - bitmap_weight(map, UVM_BLOCK_PAGES);
+}
+
+/* From another GPU pages come by way of system memory. */
+static void uvm_part_leave_others(struct uvm_service *svc, const struct uvm_part *part)
+{
+	unsigned int first, end;
+
+	bitmap_and(svc->may, svc->want, svc->other, UVM_BLOCK_PAGES);
+	for_each_set_bitrange(first, end, svc->may, UVM_BLOCK_PAGES)
+		uvm_migrate_home(part->vma, part->base + first * PAGE_SIZE,
+				 part->base + end * PAGE_SIZE, UVM_ANY_GPU);
+}
+
+/* End of the pages from @first on that are wanted, or not, for the same access. */
+static unsigned int uvm_part_late_run(const struct uvm_service *svc,
+				      const struct uvm_part *part, unsigned int first)
+{
+	unsigned int i = first;
+
+	while (++i < UVM_BLOCK_PAGES)
+		if (test_bit(i, svc->late) != test_bit(first, svc->late) ||
+		    (part->access[i] > UVM_ACCESS_READ) !=
+		    (part->access[first] > UVM_ACCESS_READ))
+			break;
+	return i;
+}
+
+/*
+ * What faults want and didn't move, as it was. Returns false if the GPU space went down
+ * meanwhile.
+ */
+static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *part)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+	unsigned int first, end;
+
+	uvm_gpu_space_leave(gs);
+	for (first = 0; first < UVM_BLOCK_PAGES; first = end) {
+		end = uvm_part_late_run(svc, part, first);
+		if (test_bit(first, svc->late))
+			uvm_mirror_populate(gs->vs, part->base + first * PAGE_SIZE,
+					    end - first, svc->room,
+					    part->access[first] > UVM_ACCESS_READ);
+	}
+	if (!uvm_gpu_space_enter(gs))
+		return false;
+	uvm_part_move(svc, part, svc->late);
+	return true;
+}
+
+static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
+{
+	uvm_part_sort(svc, part);
+	uvm_part_grow(svc, part);
+	uvm_part_leave_others(svc, part);
+	if (part->home)
+		return true;
+	uvm_part_move(svc, part, svc->want);
+	/* What is still in @want didn't move. */
+	bitmap_and(svc->faults, svc->faults, svc->want, UVM_BLOCK_PAGES);
+	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
+	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
+	       uvm_part_move_late(svc, part);
+}
+
+/* All parts of a VMA in the block. */
+static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
+			    unsigned long base, const u8 *access)
+{
+	unsigned long addr = max(base, vma->vm_start);
+	unsigned long end = min(base + UVM_BLOCK_SIZE, vma->vm_end);
+	struct uvm_part part = { .vma = vma, .base = base, .access = access };
+	unsigned long first, last;
+	struct uvm_policy policy;
+
+	for (; addr < end; addr = last + 1) {
+		uvm_policies_lookup(&svc->gs->vs->policies, addr, &policy, &first,
+				    &last);
+		last = min(last, end - 1);
+		part.first = (addr - base) >> PAGE_SHIFT;
+		part.end = (last + 1 - base) >> PAGE_SHIFT;
+		if (uvm_part_choose(&part, svc->gs, &policy) &&
+		    !uvm_part_serve(svc, &part))
+			return false;
+	}
+	return true;
+}
+
+/* Where the pages of the block are. False if that can't be told now. */
+static bool uvm_service_look(struct uvm_service *svc, unsigned long base)
+{
+	int srcu = uvm_mirror_look_begin();
+	struct page *page;
+	unsigned int i;
+	bool ours;
+	int ret;
+
+	ret = uvm_mirror_snapshot(svc->gs->vs, base, UVM_BLOCK_PAGES, svc->pfns);
+	for (i = 0; !ret && i < UVM_BLOCK_PAGES; i++) {
+		page = hmm_pfn_to_page(svc->pfns[i]);
+		ours = svc->pfns[i] & HMM_PFN_VALID && uvm_page_is_ours(page);
+		__assign_bit(i, svc->there,
+			     ours && uvm_gpu_of_page(page) == svc->gs->gpu);
+		__assign_bit(i, svc->other,
+			     ours && uvm_gpu_of_page(page) != svc->gs->gpu);
+	}
+	uvm_mirror_look_end(srcu);
+	return !ret;
+}
+
+static bool uvm_service_locked(struct uvm_service *svc, unsigned long base,
+			       const u8 *access)
+{
+	struct mm_struct *mm = svc->gs->vs->mm;
+	struct vm_area_struct *vma;
+
+	VMA_ITERATOR(vmi, mm, base);
+
+	if (!uvm_service_look(svc, base))
+		return true;
+	for_each_vma_range(vmi, vma, base + UVM_BLOCK_SIZE)
+		if (uvm_vma_migratable(vma) &&
+		    !uvm_service_vma(svc, vma, base, access))
+			return false;
+	return true;
+}
+
+/* The pages of the last block that aren't to be mapped unless the GPU has them. */
+const unsigned long *uvm_service_hold(const struct uvm_service *svc)
+{
+	return svc->hold;
+}
+
+/**
+ * uvm_service_block() - move pages of a block to where they are wanted
+ * @svc: of a GPU space that the caller entered, and whose mm it retains
+ * @base: address of the block, in the address space
+ * @access: by page, enum uvm_access of what faults want, or 0
+ *
+ * uvm_service_hold() then tells which pages aren't to be mapped.
+ *
+ * Fault work of the GPU space only. Takes mmap_lock.
+ *
+ * Return: false if the GPU space went down: then the caller is no longer in it.
+ */
+bool uvm_service_block(struct uvm_service *svc, unsigned long base, const u8 *access)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+	bool entered;
+
+	bitmap_zero(svc->hold, UVM_BLOCK_PAGES);
+	if (base >= gs->vs->mm->task_size)
+		return true;
+	uvm_gpu_space_leave(gs);
+	mmap_read_lock(gs->vs->mm);
+	entered = uvm_gpu_space_enter(gs) &&
+		  uvm_service_locked(svc, base, access);
+	mmap_read_unlock(gs->vs->mm);
+	return entered;
+}
