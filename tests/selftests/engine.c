@@ -230,6 +230,56 @@ static uint32_t state_after_reset(struct fix *f)
 	return q.out_state;
 }
 
+static void gpu_touch(struct fix *f, const void *p)
+{
+	struct uvm_sim_cmd c = CMD(TOUCH, .dst = ADDR(p), .length = 1, .arg0 = 1);
+
+	ASSERT_RET(fix_run(f, &c, 1), 0);
+}
+
+/* The GPU touches: what it can't have in its memory it uses where it is. */
+TEST_V(gpu_touch_fails, devices_huge)
+{
+	struct fix f;
+	char *p, *q;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 9);
+	knob(&f, "fail_copy", ALWAYS);
+	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
+	fix_fill(&f, p, f.length / 2, 0x39);
+	EXPECT_EQ(fix_on_cpu(&f, p, f.length), f.length / PAGE);
+	knob(&f, "fail_copy", 0);
+	EXPECT_BYTES(p, f.length / 2, 0x39);
+	EXPECT_EQ(pattern_check_from(p + f.length / 2, f.length / 2, 9,
+				     f.length / 2 / PAGE), -1);
+	/* and the next it has in its memory */
+	q = fix_pattern(&f, f.length, 10);
+	gpu_touch(&f, q);
+	EXPECT_EQ(fix_on_gpu(&f, q, PAGE), 1);
+	EXPECT_PATTERN(q, f.length, 10);
+	fix_close(&f);
+}
+
+/* While an engine hangs the channel waits; it goes on after the reset. */
+TEST_V(gpu_touch_hangs, devices_huge)
+{
+	struct fix f;
+	long resets;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 11);
+	resets = stat_of(&f, "resets");
+	knob(&f, "hang_copy", 1);
+	gpu_touch(&f, p);
+	EXPECT_GE(stat_of(&f, "resets"), resets + 1);
+	EXPECT_EQ(fix_on_gpu(&f, p, PAGE), 1);
+	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
+	EXPECT_PATTERN(p, f.length, 11);
+	fix_close(&f);
+}
+
 /* If an engine's reset fails, the GPU's ends the batch, and the channels with it. */
 TEST_V(engine_reset_fails, devices_huge)
 {
@@ -381,6 +431,8 @@ TEST_V(lanes, devices)
 	fix_open(&f, v);
 	p = anon(pages * PAGE, PROT_READ | PROT_WRITE, 0);
 	ASSERT_RET(madvise(p, pages * PAGE, MADV_NOHUGEPAGE), 0);
+	/* or some would come along */
+	stay(f.s.fd, p, pages * PAGE);
 	stalls = stat_of(&f, "faults");
 	ahead = stat_of(&f, "faults_ahead");
 	fill = CMD(FILL, .dst = ADDR(p), .length = pages * PAGE, .arg0 = 0x5a);
@@ -409,6 +461,7 @@ TEST_V(no_system_atomics, devices)
 	if (switched_on("system_atomics"))
 		SKIP("the GPU can do atomics on system memory");
 	fix_open(&f, v);
+	f.stay = true;
 	p = fix_buffer(&f, f.length);
 	memset(p, 0, f.length);
 	add = CMD(ATOMIC_ADD, .dst = ADDR(p + 1), .arg0 = 1, .arg1 = 3);

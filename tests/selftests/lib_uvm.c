@@ -2,16 +2,21 @@
 /* See lib_uvm.h. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib_layout.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 #define DEVICE	"/dev/uvm"
@@ -346,6 +351,11 @@ int residency(int fd, const void *p, size_t length, struct uvm_page_state *st)
 	return 0;
 }
 
+void stay(int fd, const void *p, size_t length)
+{
+	ASSERT_RET(policy_switch(fd, UVM_SET_FAULT_MIGRATION, p, length, 0), 0);
+}
+
 /* ---- patterns ---- */
 
 static uint64_t word_at(uint64_t seed, size_t page, size_t word)
@@ -526,6 +536,105 @@ size_t huge_bytes(const void *p)
 	return n;
 }
 
+char *hugetlb_page(void)
+{
+	char *p;
+
+	if (!write_text("/proc/sys/vm/nr_hugepages", "4"))
+		SKIP("no hugetlb");
+	p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED)
+		SKIP("no hugetlb page");
+	return p;
+}
+
+void hugetlb_done(void)
+{
+	write_text("/proc/sys/vm/nr_hugepages", "0");
+}
+
+void *shared_file(size_t length, int *fd, uint64_t seed)
+{
+	char *p;
+
+	*fd = memfd_create("data", MFD_CLOEXEC);
+	ASSERT_GE(*fd, 0);
+	ASSERT_EQ(ftruncate(*fd, length), 0);
+	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	pattern_fill(p, length, seed);
+	return p;
+}
+
+/* ---- swap ---- */
+
+#define RAMDISK "/dev/ram0"
+
+bool swap_on(void)
+{
+	static char header[4096];
+	uint32_t *info = (uint32_t *)(header + 1024);
+	uint32_t pages = (32 << 20) / PAGE;
+	int fd;
+
+	info[0] = 1;
+	info[1] = pages - 1;
+	memcpy(header + PAGE - 10, "SWAPSPACE2", 10);
+	fd = open(RAMDISK, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (write(fd, header, sizeof(header)) != sizeof(header) || fsync(fd)) {
+		close(fd);
+		return false;
+	}
+	close(fd);
+	return !swapon(RAMDISK, 0);
+}
+
+int swap_off(void)
+{
+	return swapoff(RAMDISK) ? -errno : 0;
+}
+
+/* ---- KSM, pins ---- */
+
+#define KSM "/sys/kernel/mm/ksm/"
+
+void ksm_merge(void *p, size_t length)
+{
+	struct timespec tick = { .tv_nsec = 20000000 };
+	long enough = length / PAGE / 2;
+	int i;
+
+	if (!write_text(KSM "run", "1"))
+		SKIP("no KSM");
+	write_text(KSM "pages_to_scan", "2000");
+	write_text(KSM "sleep_millisecs", "1");
+	ASSERT_RET(madvise(p, length, MADV_MERGEABLE), 0);
+	for (i = 0; i < 500 && read_number(KSM "pages_sharing") < enough; i++)
+		nanosleep(&tick, NULL);
+	write_text(KSM "run", "0");
+	if (read_number(KSM "pages_sharing") < enough)
+		SKIP("KSM merged nothing");
+}
+
+/* As a buffer of an io_uring. */
+int longterm_pin(void *p, size_t length)
+{
+	struct io_uring_params params = { 0 };
+	struct iovec iov = { p, length };
+	int fd = syscall(SYS_io_uring_setup, 1, &params);
+
+	if (fd < 0)
+		return -1;
+	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 /* ---- processes ---- */
 
 int fd_send(int sock, int fd)
@@ -686,7 +795,7 @@ void fix_close(struct fix *f)
 	space_close(&f->s);
 }
 
-void *fix_buffer(struct fix *f, size_t length)
+static void *make_buffer(struct fix *f, size_t length)
 {
 	void *p;
 
@@ -699,6 +808,15 @@ void *fix_buffer(struct fix *f, size_t length)
 	p = anon(length, PROT_READ | PROT_WRITE, 0);
 	/* fails on a kernel without huge pages, which is as good */
 	madvise(p, length, MADV_NOHUGEPAGE);
+	return p;
+}
+
+void *fix_buffer(struct fix *f, size_t length)
+{
+	void *p = make_buffer(f, length);
+
+	if (f->stay)
+		stay(f->s.fd, p, length);
 	return p;
 }
 
@@ -750,9 +868,19 @@ void fix_to_cpu(struct fix *f, const void *p, size_t length)
 	ASSERT_EQ(fix_on_cpu(f, p, length), length / PAGE);
 }
 
+/* What stops it should have a reason. */
 int fix_run(struct fix *f, const struct uvm_sim_cmd *cmds, unsigned int count)
 {
-	return channel_run(f->s.fd, f->channel, cmds, count);
+	int ret = channel_run(f->s.fd, f->channel, cmds, count);
+	struct uvm_channel_query q;
+
+	if (ret == -ECANCELED && !channel_query(f->s.fd, f->channel, &q))
+		harness_note("the channel is in state %u: reason %u, access %u at 0x%llx; op %u at 0x%llx from 0x%llx",
+			     q.out_state, q.out_reason, q.out_access,
+			     (unsigned long long)q.out_address, cmds->op,
+			     (unsigned long long)cmds->dst,
+			     (unsigned long long)cmds->src);
+	return ret;
 }
 
 uint64_t fix_gpu_sum(struct fix *f, const void *p, size_t length)
@@ -762,10 +890,66 @@ uint64_t fix_gpu_sum(struct fix *f, const void *p, size_t length)
 				     .length = length);
 	uint64_t seen;
 
+	if (f->stay)
+		stay(f->s.fd, (void *)sum, PAGE);
 	ASSERT_RET(fix_run(f, &cmd, 1), 0);
 	seen = *sum;
 	munmap((void *)sum, PAGE);
 	return seen;
+}
+
+void fix_fill(struct fix *f, void *p, size_t length, int byte)
+{
+	struct uvm_sim_cmd c = CMD(FILL, .dst = ADDR(p), .length = length,
+				   .arg0 = byte);
+
+	ASSERT_RET(fix_run(f, &c, 1), 0);
+}
+
+void fix_copy(struct fix *f, void *to, const void *from, size_t length)
+{
+	struct uvm_sim_cmd c = CMD(COPY, .dst = ADDR(to), .src = ADDR(from),
+				   .length = length);
+
+	ASSERT_RET(fix_run(f, &c, 1), 0);
+}
+
+void fix_xor(struct fix *f, void *p, size_t length, uint64_t key)
+{
+	struct uvm_sim_cmd c = CMD(XOR, .dst = ADDR(p), .length = length,
+				   .arg0 = key);
+
+	ASSERT_RET(fix_run(f, &c, 1), 0);
+}
+
+void cpu_xor(void *p, size_t length, uint64_t key)
+{
+	uint64_t *words = p;
+	size_t i;
+
+	for (i = 0; i < length / 8; i++)
+		words[i] ^= uvm_sim_keystream(key, i);
+}
+
+/* On a channel of its own, for it dies; the usual one lives on. */
+void fix_expect_fault(struct fix *f, struct uvm_sim_cmd c, const void *address,
+		      int reason, int access)
+{
+	struct uvm_sim_cmd nop = CMD(NOP);
+	struct uvm_channel_query q;
+	uint64_t point = 0;
+	uint32_t channel = 0;
+
+	ASSERT_RET(channel_create(f->s.fd, f->gpu.uuid, &channel), 0);
+	ASSERT_RET(channel_submit(f->s.fd, channel, &c, 1, &point), 0);
+	EXPECT_RET(channel_wait(f->s.fd, channel, point, PATIENCE, NULL), -ECANCELED);
+	ASSERT_RET(channel_query(f->s.fd, channel, &q), 0);
+	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
+	EXPECT_EQ(q.out_reason, reason);
+	EXPECT_EQ(q.out_access, access);
+	EXPECT_EQ(q.out_address, ADDR(address));
+	EXPECT_RET(channel_destroy(f->s.fd, channel), 0);
+	EXPECT_RET(fix_run(f, &nop, 1), 0);
 }
 
 static bool on_gpu(const struct uvm_page_state *st, const struct uvm_gpu_info *g)

@@ -74,6 +74,12 @@ unsigned long skipped(const struct uvm_migrate *m);
 
 int residency(int fd, const void *p, size_t length, struct uvm_page_state *st);
 
+/*
+ * GPU faults leave these pages where they are. It is lost when the memory is unmapped
+ * or mapped anew, or moved by mremap().
+ */
+void stay(int fd, const void *p, size_t length);
+
 /* Patterns: every 8-byte word depends on seed, page and place in the page. */
 void pattern_fill(void *p, size_t length, uint64_t seed);
 /* the page numbers start at @first_page instead of 0 */
@@ -99,6 +105,18 @@ bool thp_ready(void);
 void *anon_huge(size_t length);
 /* bytes of the mapping at @p that are mapped by huge entries */
 size_t huge_bytes(const void *p);
+/* A page of hugetlb, or SKIPs; hugetlb_done() returns what it took from the system. */
+char *hugetlb_page(void);
+void hugetlb_done(void);
+/* a memfd of @length, mapped shared, with a pattern in it */
+void *shared_file(size_t length, int *fd, uint64_t seed);
+/* A swap area in memory; false if the kernel hasn't the means. */
+bool swap_on(void);
+int swap_off(void);
+/* Has KSM merge the pages, which are all alike; SKIPs if it doesn't. */
+void ksm_merge(void *p, size_t length);
+/* Pins for as long as the descriptor is open that it returns; -1 if that can't be. */
+int longterm_pin(void *p, size_t length);
 
 /* Processes */
 int fd_send(int sock, int fd);
@@ -128,6 +146,7 @@ struct fix {
 	uint32_t channel2;
 	bool pair;
 	bool huge;
+	bool stay;		/* GPU faults don't move the buffers made from now on */
 	size_t length;		/* of a usual buffer */
 };
 
@@ -155,6 +174,13 @@ void fix_to_gpu2(struct fix *f, const void *p, size_t length);
 void fix_to_cpu(struct fix *f, const void *p, size_t length);
 int fix_run(struct fix *f, const struct uvm_sim_cmd *cmds, unsigned int count);
 uint64_t fix_gpu_sum(struct fix *f, const void *p, size_t length);
+void fix_fill(struct fix *f, void *p, size_t length, int byte);
+void fix_copy(struct fix *f, void *to, const void *from, size_t length);
+void fix_xor(struct fix *f, void *p, size_t length, uint64_t key);
+void cpu_xor(void *p, size_t length, uint64_t key);
+/* The command stops its channel, a fresh one, and no other. */
+void fix_expect_fault(struct fix *f, struct uvm_sim_cmd c, const void *address,
+		      int reason, int access);
 
 struct tally {
 	unsigned long none;

@@ -87,6 +87,8 @@ static void kit_endless(struct kit *k)
 	struct uvm_sim_cmd add = CMD(ATOMIC_ADD, .arg0 = 1, .arg1 = 1ULL << 40);
 
 	k->counter = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	/* where the CPU can watch it without a hand in the matter */
+	stay(k->s.fd, (void *)k->counter, PAGE);
 	add.dst = ADDR(k->counter);
 	ASSERT_RET(channel_submit(k->s.fd, k->channel, &add, 1, &k->unreached), 0);
 	ASSERT_TRUE(WAIT_FOR(*k->counter));
@@ -1129,6 +1131,7 @@ static void victim(int phase, int proof, atomic_uint *turns)
 	ph.big = anon(ph.size, PROT_READ | PROT_WRITE, 0);
 	memset(ph.big, 1, ph.size);
 	kit_open(&ph.k);
+	ASSERT_RET(policy_switch(ph.k.s.fd, UVM_SET_PREFETCH, ph.big, ph.size, 0), 0);
 	for (;; ph.turn++) {
 		EXPECT_RET(phases[phase](&ph), 0);
 		if (phases[phase] == phase_register ||
@@ -2310,6 +2313,8 @@ static void race_once(int race, struct racer *r, uint64_t *rng)
 	r->copy = dup(r->k.s.mm_fd);
 	ASSERT_GE(r->copy, 0);
 	r->late = anon(HUGE, PROT_READ | PROT_WRITE, 0);
+	/* a fault for each page */
+	ASSERT_RET(policy_switch(r->k.s.fd, UVM_SET_PREFETCH, r->late, HUGE, 0), 0);
 	r->delay = harness_random(rng) % 20000;
 	pthread_barrier_init(&r->start, NULL, 2);
 	ASSERT_EQ(pthread_create(&thread, NULL, race_closer, r), 0);

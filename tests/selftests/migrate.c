@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/swap.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -446,12 +445,7 @@ TEST_V(hugetlb, devices)
 	char *p;
 
 	fix_open(&f, v);
-	if (!write_text("/proc/sys/vm/nr_hugepages", "4"))
-		SKIP("no hugetlb");
-	p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (p == MAP_FAILED)
-		SKIP("no hugetlb page");
+	p = hugetlb_page();
 	pattern_fill(p, HUGE, 15);
 	ASSERT_RET(to_gpu(&f, p, HUGE, &m), 0);
 	expect_accounts(&m);
@@ -459,7 +453,7 @@ TEST_V(hugetlb, devices)
 	EXPECT_EQ(fix_on_gpu(&f, p, HUGE), 0);
 	EXPECT_PATTERN(p, HUGE, 15);
 	munmap(p, HUGE);
-	write_text("/proc/sys/vm/nr_hugepages", "0");
+	hugetlb_done();
 	fix_close(&f);
 }
 
@@ -1282,30 +1276,6 @@ TEST_VT(exhausted, devices_huge, 120)
 
 /* ---- swap and KSM ---- */
 
-#define RAMDISK "/dev/ram0"
-
-/* A swap area in memory, if the kernel has the means. */
-static bool swap_on(void)
-{
-	static char header[4096];
-	uint32_t *info = (uint32_t *)(header + 1024);
-	uint32_t pages = (32 << 20) / PAGE;
-	int fd;
-
-	info[0] = 1;
-	info[1] = pages - 1;
-	memcpy(header + PAGE - 10, "SWAPSPACE2", 10);
-	fd = open(RAMDISK, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	if (write(fd, header, sizeof(header)) != sizeof(header) || fsync(fd)) {
-		close(fd);
-		return false;
-	}
-	close(fd);
-	return !swapon(RAMDISK, 0);
-}
-
 static unsigned long swapped_pages(const char *p, size_t length)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -1334,7 +1304,7 @@ TEST_V(swap, devices)
 	p = fix_pattern(&f, f.length, 64);
 	EXPECT_RET(madvise(p, f.length, MADV_PAGEOUT), 0);
 	if (!swapped_pages(p, f.length)) {
-		swapoff(RAMDISK);
+		swap_off();
 		SKIP("the kernel swapped nothing out");
 	}
 	EXPECT_GT(fix_tally(&f, p, f.length).none, 0);
@@ -1345,34 +1315,22 @@ TEST_V(swap, devices)
 	fix_to_gpu(&f, p, f.length);
 	madvise(p, f.length, MADV_PAGEOUT);
 	EXPECT_PATTERN(p, f.length, 64);
-	EXPECT_EQ(swapoff(RAMDISK), 0);
+	EXPECT_RET(swap_off(), 0);
 	EXPECT_PATTERN(p, f.length, 64);
 	fix_close(&f);
 }
 
-#define KSM "/sys/kernel/mm/ksm/"
-
 TEST_VT(ksm, kinds, 60)
 {
-	struct timespec tick = { .tv_nsec = 20000000 };
-	size_t i, n = 16, length = n * PAGE;
+	size_t length = 16 * PAGE;
 	struct uvm_migrate m;
 	struct fix f;
 	char *p;
 
 	fix_open(&f, v);
-	if (!write_text(KSM "run", "1"))
-		SKIP("no KSM");
-	write_text(KSM "pages_to_scan", "2000");
-	write_text(KSM "sleep_millisecs", "1");
 	p = fix_buffer(&f, length);
 	memset(p, 0x5c, length);
-	ASSERT_RET(madvise(p, length, MADV_MERGEABLE), 0);
-	for (i = 0; i < 500 && read_number(KSM "pages_sharing") < (long)n / 2; i++)
-		nanosleep(&tick, NULL);
-	write_text(KSM "run", "0");
-	if (read_number(KSM "pages_sharing") < (long)n / 2)
-		SKIP("KSM merged nothing");
+	ksm_merge(p, length);
 	ASSERT_RET(to_gpu(&f, p, length, &m), 0);
 	expect_accounts(&m);
 	EXPECT_EQ(m.out_done, length);

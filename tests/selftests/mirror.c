@@ -7,10 +7,13 @@
  *
  * Tests called hmm_X show what the case X of the kernel's own test of device
  * mirroring shows, by means of this interface.
+ *
+ * Most tests are about pages that the GPU uses where they are, so GPU faults don't move
+ * their buffers (open_in_place()); the others hold wherever faults put the pages. The
+ * suite faults has what is about that.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,7 +24,6 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,28 +43,16 @@ static const struct variant huge_only[] = {
 
 /* ---- what the GPU does ---- */
 
-static void gpu_fill(struct fix *f, void *p, size_t length, int byte)
+static void open_in_place(struct fix *f, const struct variant *v)
 {
-	struct uvm_sim_cmd c = CMD(FILL, .dst = ADDR(p), .length = length,
-				   .arg0 = byte);
-
-	ASSERT_RET(fix_run(f, &c, 1), 0);
+	fix_open(f, v);
+	f->stay = true;
 }
 
-static void gpu_copy(struct fix *f, void *to, const void *from, size_t length)
+static void pair_in_place(struct fix *f, const struct variant *v)
 {
-	struct uvm_sim_cmd c = CMD(COPY, .dst = ADDR(to), .src = ADDR(from),
-				   .length = length);
-
-	ASSERT_RET(fix_run(f, &c, 1), 0);
-}
-
-static void gpu_xor(struct fix *f, void *p, size_t length, uint64_t key)
-{
-	struct uvm_sim_cmd c = CMD(XOR, .dst = ADDR(p), .length = length,
-				   .arg0 = key);
-
-	ASSERT_RET(fix_run(f, &c, 1), 0);
+	fix_pair(f, v);
+	f->stay = true;
 }
 
 static uint32_t gpu_crc(struct fix *f, const void *p, size_t length)
@@ -84,7 +74,7 @@ static void expect_gpu_sees(struct fix *f, const void *p, size_t length,
 {
 	char *copy = anon(length, PROT_READ | PROT_WRITE, 0);
 
-	gpu_copy(f, copy, p, length);
+	fix_copy(f, copy, p, length);
 	EXPECT_EQ(pattern_check_from(copy, length, seed, first_page), -1);
 	munmap(copy, length);
 }
@@ -94,72 +84,30 @@ static void expect_gpu_sees_byte(struct fix *f, const void *p, size_t length,
 {
 	char *copy = anon(length, PROT_READ | PROT_WRITE, 0);
 
-	gpu_copy(f, copy, p, length);
+	fix_copy(f, copy, p, length);
 	EXPECT_BYTES(copy, length, byte);
 	munmap(copy, length);
 }
 
-static void cpu_xor(void *p, size_t length, uint64_t key)
-{
-	uint64_t *words = p;
-	size_t i;
-
-	for (i = 0; i < length / 8; i++)
-		words[i] ^= uvm_sim_keystream(key, i);
-}
-
-/* On a channel of its own, for it dies; the usual one lives on. */
-static void expect_fault(struct fix *f, struct uvm_sim_cmd c, const void *address,
-			 int reason, int access)
-{
-	struct uvm_sim_cmd nop = CMD(NOP);
-	struct uvm_channel_query q;
-	uint64_t point;
-	uint32_t channel;
-
-	ASSERT_RET(channel_create(f->s.fd, f->gpu.uuid, &channel), 0);
-	ASSERT_RET(channel_submit(f->s.fd, channel, &c, 1, &point), 0);
-	EXPECT_RET(channel_wait(f->s.fd, channel, point, PATIENCE, NULL), -ECANCELED);
-	ASSERT_RET(channel_query(f->s.fd, channel, &q), 0);
-	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
-	EXPECT_EQ(q.out_reason, reason);
-	EXPECT_EQ(q.out_access, access);
-	EXPECT_EQ(q.out_address, ADDR(address));
-	EXPECT_RET(channel_destroy(f->s.fd, channel), 0);
-	EXPECT_RET(fix_run(f, &nop, 1), 0);
-}
-
 static void expect_read_fault(struct fix *f, const void *p, int reason)
 {
-	expect_fault(f, CMD(TOUCH, .dst = ADDR(p), .length = 1, .arg0 = 1), p,
-		     reason, UVM_ACCESS_READ);
+	fix_expect_fault(f, CMD(TOUCH, .dst = ADDR(p), .length = 1, .arg0 = 1), p,
+			 reason, UVM_ACCESS_READ);
 }
 
 static void expect_write_fault(struct fix *f, const void *p, int reason)
 {
-	expect_fault(f, CMD(FILL, .dst = ADDR(p), .length = 1, .arg0 = 0xdd), p,
-		     reason, UVM_ACCESS_WRITE);
+	fix_expect_fault(f, CMD(FILL, .dst = ADDR(p), .length = 1, .arg0 = 0xdd), p,
+			 reason, UVM_ACCESS_WRITE);
 }
 
-static void *map_again(void *p, size_t length)
+static void map_again(struct fix *f, void *p, size_t length)
 {
 	ASSERT_TRUE(mmap(p, length, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
 		    p);
-	return p;
-}
-
-static void *map_file(size_t length, int *fd, uint64_t seed)
-{
-	char *p;
-
-	*fd = memfd_create("data", MFD_CLOEXEC);
-	ASSERT_GE(*fd, 0);
-	ASSERT_EQ(ftruncate(*fd, length), 0);
-	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-	ASSERT_TRUE(p != MAP_FAILED);
-	pattern_fill(p, length, seed);
-	return p;
+	if (f->stay)
+		stay(f->s.fd, p, length);
 }
 
 /*
@@ -178,14 +126,14 @@ TEST_V(lanes_keep_order, devices)
 	ASSERT_RET(munmap(p + 2 * PAGE, PAGE), 0);
 	ASSERT_RET(munmap(p + 5 * PAGE, PAGE), 0);
 	copy = CMD(COPY, .dst = ADDR(p), .src = ADDR(p) + 4 * PAGE, .length = 4 * PAGE);
-	expect_fault(&f, copy, p + 5 * PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_READ);
+	fix_expect_fault(&f, copy, p + 5 * PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_READ);
 	EXPECT_PATTERN(p, PAGE, 81);
 	EXPECT_BYTES(p + PAGE, PAGE, 0);
 
 	memset(p, 0, PAGE);
 	ASSERT_RET(munmap(p + PAGE, PAGE), 0);
-	map_again(p + 5 * PAGE, PAGE);
-	expect_fault(&f, copy, p + PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_WRITE);
+	map_again(&f, p + 5 * PAGE, PAGE);
+	fix_expect_fault(&f, copy, p + PAGE, UVM_FAULT_NO_MAPPING, UVM_ACCESS_WRITE);
 	EXPECT_PATTERN(p, PAGE, 81);
 	fix_close(&f);
 }
@@ -206,24 +154,35 @@ TEST_V(hmm_open_close, devices)
 	fix_close(&f);
 }
 
-/* Holes, the zero page and data, read alike */
+/* Holes, the zero page and data, read alike, also where nobody may write */
+static void anon_read(struct fix *f)
+{
+	size_t third = f->huge ? HUGE : 16 * PAGE;
+	char *p = fix_buffer(f, 3 * third);
+
+	pattern_fill(p + third, third, 1);
+	if (f->stay)
+		ASSERT_RET(mprotect(p, 3 * third, PROT_READ), 0);
+	EXPECT_BYTES(p + 2 * third, third, 0);
+	expect_gpu_sees_byte(f, p, third, 0);
+	expect_gpu_sees(f, p + third, third, 1, 0);
+	expect_gpu_sees_byte(f, p + 2 * third, third, 0);
+	if (f->stay)
+		EXPECT_EQ(fix_on_cpu(f, p, 3 * third), 3 * third / PAGE);
+	EXPECT_EQ(fix_gpu_sum(f, p, 3 * third), sum64(p + third, third));
+	EXPECT_EQ(gpu_crc(f, p, 3 * third), crc32c(p, 3 * third));
+	EXPECT_PATTERN(p + third, third, 1);
+	munmap(p, 3 * third);
+}
+
 TEST_V(hmm_anon_read, devices_huge)
 {
-	size_t third;
 	struct fix f;
-	char *p;
 
-	fix_open(&f, v);
-	third = f.huge ? HUGE : 16 * PAGE;
-	p = fix_buffer(&f, 3 * third);
-	pattern_fill(p + third, third, 1);
-	EXPECT_BYTES(p + 2 * third, third, 0);
-	expect_gpu_sees_byte(&f, p, third, 0);
-	expect_gpu_sees(&f, p + third, third, 1, 0);
-	expect_gpu_sees_byte(&f, p + 2 * third, third, 0);
-	EXPECT_EQ(fix_gpu_sum(&f, p, 3 * third), sum64(p + third, third));
-	EXPECT_EQ(gpu_crc(&f, p, 3 * third), crc32c(p, 3 * third));
-	EXPECT_PATTERN(p + third, third, 1);
+	open_in_place(&f, v);
+	anon_read(&f);
+	f.stay = false;
+	anon_read(&f);
 	fix_close(&f);
 }
 
@@ -237,9 +196,9 @@ TEST_V(hmm_anon_read_prot, devices)
 	to = fix_buffer(&f, 4 * PAGE);
 	memset(to, 0x5a, 4 * PAGE);
 	ASSERT_RET(mprotect(p, 4 * PAGE, PROT_NONE), 0);
-	expect_fault(&f, CMD(COPY, .dst = ADDR(to), .src = ADDR(p),
-			     .length = 4 * PAGE), p,
-		     UVM_FAULT_PERMISSION, UVM_ACCESS_READ);
+	fix_expect_fault(&f, CMD(COPY, .dst = ADDR(to), .src = ADDR(p),
+				 .length = 4 * PAGE), p,
+			 UVM_FAULT_PERMISSION, UVM_ACCESS_READ);
 	EXPECT_BYTES(to, 4 * PAGE, 0x5a);
 	ASSERT_RET(mprotect(p, 4 * PAGE, PROT_READ), 0);
 	EXPECT_PATTERN(p, 4 * PAGE, 2);
@@ -247,21 +206,32 @@ TEST_V(hmm_anon_read_prot, devices)
 	fix_close(&f);
 }
 
+static void anon_write(struct fix *f)
+{
+	char *p = fix_buffer(f, f->length), *from;
+
+	fix_fill(f, p, f->length, 0x3c);
+	EXPECT_EQ((f->stay ? fix_on_cpu : fix_on_gpu)(f, p, f->length),
+		  f->length / PAGE);
+	EXPECT_BYTES(p, f->length, 0x3c);
+	from = fix_pattern(f, f->length, 3);
+	fix_copy(f, p, from, f->length);
+	EXPECT_PATTERN(p, f->length, 3);
+	fix_xor(f, p, f->length, 77);
+	cpu_xor(p, f->length, 77);
+	EXPECT_PATTERN(p, f->length, 3);
+	munmap(p, f->length);
+	munmap(from, f->length);
+}
+
 TEST_V(hmm_anon_write, devices_huge)
 {
 	struct fix f;
-	char *p, *from;
 
-	fix_open(&f, v);
-	p = fix_buffer(&f, f.length);
-	gpu_fill(&f, p, f.length, 0x3c);
-	EXPECT_BYTES(p, f.length, 0x3c);
-	from = fix_pattern(&f, f.length, 3);
-	gpu_copy(&f, p, from, f.length);
-	EXPECT_PATTERN(p, f.length, 3);
-	gpu_xor(&f, p, f.length, 77);
-	cpu_xor(p, f.length, 77);
-	EXPECT_PATTERN(p, f.length, 3);
+	open_in_place(&f, v);
+	anon_write(&f);
+	f.stay = false;
+	anon_write(&f);
 	fix_close(&f);
 }
 
@@ -272,12 +242,13 @@ TEST_V(hmm_anon_write_prot, devices)
 
 	fix_open(&f, v);
 	p = anon(8 * PAGE, PROT_READ, 0);
+	stay(f.s.fd, p, 8 * PAGE);
 	expect_gpu_sees_byte(&f, p, PAGE, 0);
 	expect_write_fault(&f, p, UVM_FAULT_PERMISSION);
 	expect_write_fault(&f, p + 5 * PAGE + 7, UVM_FAULT_PERMISSION);
 	EXPECT_BYTES(p, 8 * PAGE, 0);
 	ASSERT_RET(mprotect(p, 8 * PAGE, PROT_READ | PROT_WRITE), 0);
-	gpu_fill(&f, p, 8 * PAGE, 0x44);
+	fix_fill(&f, p, 8 * PAGE, 0x44);
 	EXPECT_BYTES(p, 8 * PAGE, 0x44);
 	fix_close(&f);
 }
@@ -288,18 +259,19 @@ static void write_child(const struct variant *v, bool migrated)
 	pid_t pid;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_pattern(&f, f.length, 4);
 	expect_gpu_sees(&f, p, f.length, 4, 0);
-	gpu_xor(&f, p, f.length, 5);	/* the parent's GPU may write */
+	fix_xor(&f, p, f.length, 5);	/* the parent's GPU may write */
 	cpu_xor(p, f.length, 5);
 	if (migrated)
 		fix_to_gpu(&f, p, f.length);
 	pid = child();
 	if (!pid) {
 		fix_reopen(&f);
+		stay(f.s.fd, p, f.length);
 		expect_gpu_sees(&f, p, f.length, 4, 0);
-		gpu_fill(&f, p, f.length / 2, 0x4d);
+		fix_fill(&f, p, f.length / 2, 0x4d);
 		EXPECT_BYTES(p, f.length / 2, 0x4d);
 		EXPECT_EQ(pattern_check_from(p + f.length / 2, f.length / 2, 4,
 					     f.length / 2 / PAGE), -1);
@@ -337,7 +309,7 @@ TEST_V(hmm_anon_write_child_shared, devices)
 	pid = child();
 	if (!pid) {
 		fix_reopen(&f);
-		gpu_fill(&f, p, length / 2, 0x61);
+		fix_fill(&f, p, length / 2, 0x61);
 		child_exit();
 	}
 	EXPECT_EQ(child_wait(pid), 0);
@@ -353,29 +325,16 @@ TEST_V(hmm_anon_write_huge, huge_only)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_pattern(&f, HUGE, 7);
-	gpu_xor(&f, p, HUGE, 8);
+	fix_xor(&f, p, HUGE, 8);
 	cpu_xor(p, HUGE, 8);
 	EXPECT_PATTERN(p, HUGE, 7);
 	/* never touched by a CPU */
 	p = fix_buffer(&f, HUGE);
-	gpu_fill(&f, p, HUGE, 0x71);
+	fix_fill(&f, p, HUGE, 0x71);
 	EXPECT_BYTES(p, HUGE, 0x71);
 	fix_close(&f);
-}
-
-static char *hugetlb_page(void)
-{
-	char *p;
-
-	if (!write_text("/proc/sys/vm/nr_hugepages", "4"))
-		SKIP("no hugetlb");
-	p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (p == MAP_FAILED)
-		SKIP("no hugetlb page");
-	return p;
 }
 
 TEST_V(hmm_anon_write_hugetlbfs, devices)
@@ -385,13 +344,13 @@ TEST_V(hmm_anon_write_hugetlbfs, devices)
 
 	fix_open(&f, v);
 	p = hugetlb_page();
-	gpu_fill(&f, p, HUGE, 0x52);
+	fix_fill(&f, p, HUGE, 0x52);
 	EXPECT_BYTES(p, HUGE, 0x52);
 	pattern_fill(p, HUGE, 9);
 	expect_gpu_sees(&f, p, HUGE, 9, 0);
 	ASSERT_RET(munmap(p, HUGE), 0);
 	expect_read_fault(&f, p, UVM_FAULT_NO_MAPPING);
-	write_text("/proc/sys/vm/nr_hugepages", "0");
+	hugetlb_done();
 	fix_close(&f);
 }
 
@@ -403,7 +362,7 @@ TEST_V(hmm_file_read, devices)
 	int fd;
 
 	fix_open(&f, v);
-	p = map_file(length, &fd, 10);
+	p = shared_file(length, &fd, 10);
 	expect_gpu_sees(&f, p, length, 10, 0);
 	/* what is written to the file is seen */
 	q = anon(length, PROT_READ | PROT_WRITE, 0);
@@ -425,8 +384,8 @@ TEST_V(hmm_file_write, devices)
 	int fd;
 
 	fix_open(&f, v);
-	p = map_file(length, &fd, 12);
-	gpu_fill(&f, p + PAGE, 2 * PAGE, 0x62);
+	p = shared_file(length, &fd, 12);
+	fix_fill(&f, p + PAGE, 2 * PAGE, 0x62);
 	q = anon(length, PROT_READ | PROT_WRITE, 0);
 	ASSERT_EQ(pread(fd, q, length, 0), length);
 	EXPECT_PATTERN(q, PAGE, 12);
@@ -444,11 +403,11 @@ TEST_V(file_private_write, devices)
 	int fd;
 
 	fix_open(&f, v);
-	q = map_file(length, &fd, 13);
+	q = shared_file(length, &fd, 13);
 	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	ASSERT_TRUE(p != MAP_FAILED);
 	expect_gpu_sees(&f, p, length, 13, 0);
-	gpu_fill(&f, p, 4 * PAGE, 0x63);
+	fix_fill(&f, p, 4 * PAGE, 0x63);
 	EXPECT_BYTES(p, 4 * PAGE, 0x63);
 	EXPECT_PATTERN(q, length, 13);
 	expect_gpu_sees_byte(&f, p, 4 * PAGE, 0x63);
@@ -465,13 +424,13 @@ TEST_V(hmm_migrate, devices_huge)
 	p = fix_pattern(&f, f.length, 14);
 	fix_to_gpu(&f, p, f.length);
 	expect_gpu_sees(&f, p, f.length, 14, 0);
-	gpu_xor(&f, p, f.length, 15);
+	fix_xor(&f, p, f.length, 15);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	cpu_xor(p, f.length, 15);
 	EXPECT_PATTERN(p, f.length, 14);
 	/* the GPU's changes survive the way home by request, too */
 	fix_to_gpu(&f, p, f.length);
-	gpu_xor(&f, p, f.length, 16);
+	fix_xor(&f, p, f.length, 16);
 	fix_to_cpu(&f, p, f.length);
 	cpu_xor(p, f.length, 16);
 	EXPECT_PATTERN(p, f.length, 14);
@@ -487,7 +446,7 @@ TEST_V(hmm_migrate_file_private, devices)
 	int fd;
 
 	fix_open(&f, v);
-	q = map_file(length, &fd, 17);
+	q = shared_file(length, &fd, 17);
 	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	ASSERT_TRUE(p != MAP_FAILED);
 	pattern_fill(p, length, 18);
@@ -524,7 +483,7 @@ TEST_V(hmm_migrate_release, devices_huge)
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 20);
 	fix_to_gpu(&f, p, f.length);
-	gpu_xor(&f, p, f.length, 21);
+	fix_xor(&f, p, f.length, 21);
 	fix_close(&f);
 	cpu_xor(p, f.length, 21);
 	EXPECT_PATTERN(p, f.length, 20);
@@ -605,10 +564,10 @@ TEST_V(hmm_anon_read_multiple, devices_huge)
 	struct fix f;
 	char *p = NULL;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	for (i = 0; i < rounds; i++) {
 		if (p)
-			map_again(p, f.length);
+			map_again(&f, p, f.length);
 		else
 			p = fix_buffer(&f, f.length);
 		pattern_fill(p, f.length, 40 + i);
@@ -623,7 +582,7 @@ TEST_V(hmm_anon_read_multiple, devices_huge)
  * munmap while the GPU is reading: it finishes or it faults there, and the data
  * of everybody else is what it was.
  */
-static void teardown(const struct variant *v, bool migrated)
+static void teardown(const struct variant *v, bool in_place, bool migrated)
 {
 	unsigned int i, rounds = harness_rounds(8), faulted = 0;
 	uint64_t point, other_point, sum, *out;
@@ -637,6 +596,7 @@ static void teardown(const struct variant *v, bool migrated)
 	int ret;
 
 	fix_open(&f, v);
+	f.stay = in_place;
 	half = f.length / 2;
 	keep = fix_pattern(&f, f.length, 60);
 	sum = sum64(keep, f.length);
@@ -687,12 +647,17 @@ static void teardown(const struct variant *v, bool migrated)
 
 TEST_VT(hmm_anon_teardown, devices_huge, 60)
 {
-	teardown(v, false);
+	teardown(v, true, false);
 }
 
 TEST_VT(hmm_anon_teardown_migrated, devices_huge, 60)
 {
-	teardown(v, true);
+	teardown(v, true, true);
+}
+
+TEST_VT(hmm_anon_teardown_moving, devices_huge, 60)
+{
+	teardown(v, false, false);
 }
 
 static char *special(const char *name, size_t *length)
@@ -729,7 +694,7 @@ TEST_V(hmm_mixedmap, devices)
 	copy = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 	p = special("[vdso]", &length);
 	if (p) {
-		gpu_copy(&f, copy, p, PAGE);
+		fix_copy(&f, copy, p, PAGE);
 		EXPECT_EQ(memcmp(copy, p, PAGE), 0);
 		EXPECT_EQ(memcmp(copy, "\177ELF", 4), 0);
 		expect_write_fault(&f, p, UVM_FAULT_PERMISSION);
@@ -810,7 +775,7 @@ TEST_V(hmm_compound, devices)
 		EXPECT_EQ(st[i].prot, UVM_PAGE_READ);
 	}
 	munmap(p, HUGE);
-	write_text("/proc/sys/vm/nr_hugepages", "0");
+	hugetlb_done();
 	fix_close(&f);
 }
 
@@ -827,12 +792,13 @@ TEST_V(hmm_double_map, devices_huge)
 	struct fix f;
 	char *p, *copy;
 
-	fix_pair(&f, v);
+	pair_in_place(&f, v);
 	p = fix_pattern(&f, f.length, 71);
 	copy = anon(f.length, PROT_READ | PROT_WRITE, 0);
 	expect_gpu_sees(&f, p, f.length, 71, 0);
 	second_copy(&f, copy, p, f.length);
 	EXPECT_PATTERN(copy, f.length, 71);
+	EXPECT_EQ(fix_on_cpu(&f, p, f.length), f.length / PAGE);
 	/* on one GPU, the other still reads it right */
 	fix_to_gpu2(&f, p, f.length);
 	expect_gpu_sees(&f, p, f.length, 71, 0);
@@ -840,7 +806,7 @@ TEST_V(hmm_double_map, devices_huge)
 	EXPECT_PATTERN(copy, f.length, 71);
 	/* and sees what the other wrote */
 	fix_to_gpu(&f, p, f.length);
-	gpu_xor(&f, p, f.length, 72);
+	fix_xor(&f, p, f.length, 72);
 	memset(copy, 0, f.length);
 	second_copy(&f, copy, p, f.length);
 	cpu_xor(copy, f.length, 72);
@@ -900,8 +866,8 @@ TEST_V(hmm_exclusive_mprotect, devices)
 	fix_to_gpu(&f, p, f.length);
 	EXPECT_TRUE(gpu_adds(&f, p, 10));
 	ASSERT_RET(mprotect(p, f.length, PROT_READ), 0);
-	expect_fault(&f, CMD(ATOMIC_ADD, .dst = ADDR(p), .arg0 = 1, .arg1 = 1), p,
-		     UVM_FAULT_PERMISSION, UVM_ACCESS_ATOMIC);
+	fix_expect_fault(&f, CMD(ATOMIC_ADD, .dst = ADDR(p), .arg0 = 1, .arg1 = 1), p,
+			 UVM_FAULT_PERMISSION, UVM_ACCESS_ATOMIC);
 	EXPECT_EQ(*p, 10);
 	fix_close(&f);
 }
@@ -934,22 +900,6 @@ TEST_V(hmm_exclusive_cow, devices)
 	fix_close(&f);
 }
 
-/* A long-term pin by an io_uring buffer; false if the kernel has none */
-static int longterm_pin(void *p, size_t length)
-{
-	struct io_uring_params params = { 0 };
-	struct iovec iov = { p, length };
-	int fd = syscall(SYS_io_uring_setup, 1, &params);
-
-	if (fd < 0)
-		return -1;
-	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 /* Who pins for long gets system memory, and the page stays there. */
 TEST_V(hmm_gup_test, devices_huge)
 {
@@ -971,7 +921,8 @@ TEST_V(hmm_gup_test, devices_huge)
 	EXPECT_EQ(fix_on_cpu(&f, p, 4 * PAGE), 4);
 	EXPECT_PATTERN(p, f.length, 73);
 	/* the GPU uses it where it is */
-	gpu_xor(&f, p, 4 * PAGE, 74);
+	fix_xor(&f, p, 4 * PAGE, 74);
+	EXPECT_EQ(fix_on_cpu(&f, p, 4 * PAGE), 4);
 	cpu_xor(p, 4 * PAGE, 74);
 	EXPECT_PATTERN(p, f.length, 73);
 	close(ring);
@@ -1020,7 +971,7 @@ TEST_V(hmm_migrate_anon_huge_empty, huge_only)
 	p = fix_buffer(&f, HUGE);
 	fix_to_gpu(&f, p, HUGE);
 	expect_gpu_sees_byte(&f, p, HUGE, 0);
-	gpu_fill(&f, p, HUGE, 0x15);
+	fix_fill(&f, p, HUGE, 0x15);
 	EXPECT_BYTES(p, HUGE, 0x15);
 	fix_close(&f);
 }
@@ -1036,7 +987,7 @@ TEST_V(hmm_migrate_anon_huge_zero, huge_only)
 	fix_to_gpu(&f, p, HUGE);
 	expect_gpu_sees_byte(&f, p, HUGE, 0);
 	EXPECT_BYTES(p, HUGE, 0);
-	gpu_fill(&f, p, HUGE, 0x16);
+	fix_fill(&f, p, HUGE, 0x16);
 	EXPECT_BYTES(p, HUGE, 0x16);
 	fix_close(&f);
 }
@@ -1066,7 +1017,7 @@ TEST_V(hmm_migrate_anon_huge_fault, huge_only)
 	fix_open(&f, v);
 	p = fix_pattern(&f, HUGE, 78);
 	fix_to_gpu(&f, p, HUGE);
-	gpu_xor(&f, p, HUGE, 79);
+	fix_xor(&f, p, HUGE, 79);
 	cpu_xor(p, HUGE, 79);
 	EXPECT_PATTERN(p, HUGE, 78);
 	fix_close(&f);
@@ -1285,7 +1236,7 @@ TEST_V(stale_after_unmap, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 8 * PAGE;
 	p = fix_pattern(&f, n, 100);
 	for (i = 0; i < rounds; i++) {
@@ -1293,13 +1244,13 @@ TEST_V(stale_after_unmap, devices_huge)
 			fix_to_gpu(&f, p, n);
 		warm(&f, p, n);
 		ASSERT_RET(munmap(p, n), 0);
-		map_again(p, n);
+		map_again(&f, p, n);
 		if (f.huge)
 			madvise(p, n, MADV_HUGEPAGE);
 		pattern_fill(p, n, 101 + i);
 		EXPECT_EQ(fix_gpu_sum(&f, p, n), sum64(p, n));
 		/* and its stores reach the new memory */
-		gpu_xor(&f, p, n, i);
+		fix_xor(&f, p, n, i);
 		cpu_xor(p, n, i);
 		EXPECT_PATTERN(p, n, 101 + i);
 	}
@@ -1320,7 +1271,7 @@ TEST_V(stale_write_after_unmap, devices_huge)
 	struct fix f;
 	char *p, *q;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 16 * PAGE;
 	for (i = 0; i < rounds; i++) {
 		p = fix_pattern(&f, n, 110);
@@ -1352,7 +1303,7 @@ TEST_V(stale_after_dontneed, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 8 * PAGE;
 	p = fix_pattern(&f, n, 120);
 	for (i = 0; i < rounds; i++) {
@@ -1374,7 +1325,7 @@ TEST_V(stale_after_mprotect, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 8 * PAGE;
 	p = fix_pattern(&f, n, 130);
 	for (i = 0; i < rounds; i++) {
@@ -1388,7 +1339,7 @@ TEST_V(stale_after_mprotect, devices_huge)
 		ASSERT_RET(mprotect(p, n, PROT_NONE), 0);
 		expect_read_fault(&f, p + 2 * PAGE, UVM_FAULT_PERMISSION);
 		ASSERT_RET(mprotect(p, n, PROT_READ | PROT_WRITE), 0);
-		gpu_xor(&f, p, n, i);
+		fix_xor(&f, p, n, i);
 		cpu_xor(p, n, i);
 		EXPECT_PATTERN(p, n, 130);
 	}
@@ -1405,7 +1356,7 @@ TEST_V(stale_rights_same_channel, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 8 * PAGE;
 	p = fix_pattern(&f, n, 131);
 	warm(&f, p, n);
@@ -1429,7 +1380,7 @@ TEST_V(stale_after_mremap, devices_huge)
 	size_t n;
 	struct fix f;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 8 * PAGE;
 	p = fix_pattern(&f, n, 140);
 	q = fix_pattern(&f, n, 141);
@@ -1443,6 +1394,8 @@ TEST_V(stale_after_mremap, devices_huge)
 		ASSERT_TRUE(mremap(p, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, tmp) == tmp);
 		ASSERT_TRUE(mremap(q, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p);
 		ASSERT_TRUE(mremap(tmp, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, q) == q);
+		stay(f.s.fd, p, n);
+		stay(f.s.fd, q, n);
 		expect_gpu_sees(&f, p, n, i & 1 ? 140 : 141, 0);
 		expect_gpu_sees(&f, q, n, i & 1 ? 141 : 140, 0);
 	}
@@ -1457,14 +1410,14 @@ TEST_V(stale_after_migrate, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 16 * PAGE;
 	p = fix_pattern(&f, n, 150);
 	for (i = 0; i < rounds; i++) {
 		warm(&f, p, n);
 		fix_to_gpu(&f, p, n);
 		expect_gpu_sees(&f, p, n, 150 + i, 0);
-		gpu_xor(&f, p, n, i);
+		fix_xor(&f, p, n, i);
 		fix_to_cpu(&f, p, n);
 		cpu_xor(p, n, i);
 		EXPECT_PATTERN(p, n, 150 + i);
@@ -1485,7 +1438,7 @@ TEST_V(stale_after_fork_gpu_writes, devices_huge)
 	pid_t pid;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	ASSERT_EQ(pipe(go), 0);
 	n = f.huge ? HUGE : 16 * PAGE;
 	p = fix_pattern(&f, n, 160);
@@ -1496,7 +1449,7 @@ TEST_V(stale_after_fork_gpu_writes, devices_huge)
 		EXPECT_PATTERN(p, n, 160);
 		child_exit();
 	}
-	gpu_fill(&f, p, n, 0x77);
+	fix_fill(&f, p, n, 0x77);
 	EXPECT_BYTES(p, n, 0x77);
 	ASSERT_EQ(write(go[1], "g", 1), 1);
 	EXPECT_EQ(child_wait(pid), 0);
@@ -1514,7 +1467,7 @@ TEST_V(stale_after_fork_cpu_writes, devices_huge)
 	pid_t pid;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	ASSERT_EQ(pipe(go), 0);
 	n = f.huge ? HUGE : 16 * PAGE;
 	p = fix_pattern(&f, n, 161);
@@ -1531,7 +1484,7 @@ TEST_V(stale_after_fork_cpu_writes, devices_huge)
 	ASSERT_EQ(write(go[1], "g", 1), 1);
 	EXPECT_EQ(child_wait(pid), 0);
 	EXPECT_PATTERN(p, n, 162);
-	gpu_xor(&f, p, n, 1);
+	fix_xor(&f, p, n, 1);
 	cpu_xor(p, n, 1);
 	EXPECT_PATTERN(p, n, 162);
 	fix_close(&f);
@@ -1544,7 +1497,7 @@ TEST_V(stale_after_zero_page, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? HUGE : 16 * PAGE;
 	p = fix_buffer(&f, n);
 	EXPECT_BYTES(p, n, 0);
@@ -1555,7 +1508,7 @@ TEST_V(stale_after_zero_page, devices_huge)
 	p = fix_buffer(&f, n);
 	EXPECT_BYTES(p, n, 0);
 	expect_gpu_sees_byte(&f, p, n, 0);
-	gpu_fill(&f, p, n / 2, 0x18);
+	fix_fill(&f, p, n / 2, 0x18);
 	EXPECT_BYTES(p, n / 2, 0x18);
 	p = fix_buffer(&f, n);
 	EXPECT_BYTES(p, n, 0);
@@ -1573,6 +1526,7 @@ TEST_V(stale_after_collapse, devices)
 	fix_open(&f, &huge);
 	p = anon_huge(HUGE);
 	madvise(p, HUGE, MADV_NOHUGEPAGE);
+	stay(f.s.fd, p, HUGE);
 	pattern_fill(p, HUGE, 180);
 	warm(&f, p, HUGE);
 	madvise(p, HUGE, MADV_HUGEPAGE);
@@ -1590,38 +1544,26 @@ TEST_V(stale_after_collapse, devices)
 		ASSERT_RET(mprotect(p + 8 * PAGE, PAGE, PROT_READ | PROT_WRITE), 0);
 		madvise(p, HUGE, MADV_COLLAPSE);
 	}
-	gpu_xor(&f, p, HUGE, 3);
+	fix_xor(&f, p, HUGE, 3);
 	cpu_xor(p, HUGE, 3);
 	EXPECT_PATTERN(p, HUGE, 182);
 	fix_close(&f);
 }
 
-#define KSM "/sys/kernel/mm/ksm/"
-
 /* The GPU writes a page that KSM merged: its own copy, no one else's. */
 TEST_VT(stale_after_ksm, devices, 60)
 {
-	struct timespec tick = { .tv_nsec = 20000000 };
-	size_t i, n = 16;
+	size_t n = 16;
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
-	if (!write_text(KSM "run", "1"))
-		SKIP("no KSM");
-	write_text(KSM "pages_to_scan", "2000");
-	write_text(KSM "sleep_millisecs", "1");
+	open_in_place(&f, v);
 	p = fix_buffer(&f, n * PAGE);
 	memset(p, 0x6b, n * PAGE);
 	warm(&f, p, n * PAGE);
-	ASSERT_RET(madvise(p, n * PAGE, MADV_MERGEABLE), 0);
-	for (i = 0; i < 500 && read_number(KSM "pages_sharing") < (long)n / 2; i++)
-		nanosleep(&tick, NULL);
-	write_text(KSM "run", "0");
-	if (read_number(KSM "pages_sharing") < (long)n / 2)
-		SKIP("KSM merged nothing");
+	ksm_merge(p, n * PAGE);
 	expect_gpu_sees_byte(&f, p, n * PAGE, 0x6b);
-	gpu_fill(&f, p + 5 * PAGE, PAGE, 0x6c);
+	fix_fill(&f, p + 5 * PAGE, PAGE, 0x6c);
 	EXPECT_BYTES(p, 5 * PAGE, 0x6b);
 	EXPECT_BYTES(p + 5 * PAGE, PAGE, 0x6c);
 	EXPECT_BYTES(p + 6 * PAGE, (n - 6) * PAGE, 0x6b);
@@ -1663,15 +1605,15 @@ TEST_VT(race_compute_and_migrate, devices_huge, 60)
 	struct fix f;
 	char *p, *q;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_pattern(&f, f.length, 200);
 	q = fix_buffer(&f, f.length);
 	h = (struct hand){ .f = &f, .p = p, .length = f.length };
 	ASSERT_EQ(pthread_create(&thread, NULL, shuffle_pages, &h), 0);
 	for (i = 0; i < rounds; i++) {
-		gpu_xor(&f, p, f.length, i);
-		gpu_copy(&f, q, p, f.length);
-		gpu_xor(&f, p, f.length, i);
+		fix_xor(&f, p, f.length, i);
+		fix_copy(&f, q, p, f.length);
+		fix_xor(&f, p, f.length, i);
 		cpu_xor(q, f.length, i);
 		EXPECT_PATTERN(q, f.length, 200);
 	}
@@ -1730,7 +1672,7 @@ TEST_VT(race_write_and_fork, devices_huge, 60)
 	char *p;
 	int k;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_pattern(&f, f.length, 202);
 	for (i = 0; i < rounds; i++) {
 		if (i & 1)
@@ -1760,7 +1702,7 @@ TEST_V(dirty_after_free, devices)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_pattern(&f, length, 204);
 	ASSERT_RET(madvise(p, length, MADV_FREE), 0);
 	c = CMD(FILL, .dst = ADDR(p), .length = length, .arg0 = 0x5a);
@@ -1792,7 +1734,7 @@ TEST_VT(race_numa_balancing, devices, 60)
 	char *p;
 	long was;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	was = read_number("/proc/sys/kernel/numa_balancing");
 	if (was < 0 || !write_text("/proc/sys/kernel/numa_balancing", "1"))
 		SKIP("no NUMA balancing");
@@ -1856,7 +1798,7 @@ TEST_VT(atomics_in_place, devices, 60)
 	struct fix f;
 	int i, k;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	p = fix_buffer(&f, f.length);
 	memset(p, 0, f.length);
 	for (k = 0; k < WORDS; k++)
@@ -1897,6 +1839,7 @@ TEST_V(far_addresses, devices)
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 		ASSERT_TRUE(p[i] == (void *)places[i]);
 		pattern_fill(p[i], 2 * PAGE, 300 + i);
+		stay(f.s.fd, p[i], 2 * PAGE);
 	}
 	for (i = 0; i < n; i++) {
 		expect_gpu_sees(&f, p[i], 2 * PAGE, 300 + i, 0);
@@ -1904,7 +1847,7 @@ TEST_V(far_addresses, devices)
 			fix_to_gpu(&f, p[i], 2 * PAGE);
 	}
 	for (i = 0; i < n; i++) {
-		gpu_xor(&f, p[i], 2 * PAGE, i);
+		fix_xor(&f, p[i], 2 * PAGE, i);
 		cpu_xor(p[i], 2 * PAGE, i);
 		EXPECT_PATTERN(p[i], 2 * PAGE, 300 + i);
 		expect_read_fault(&f, p[i] + 2 * PAGE, UVM_FAULT_NO_MAPPING);
@@ -1921,7 +1864,7 @@ TEST_VT(pointer_chase, devices_huge, 60)
 	struct fix f;
 	char *p;
 
-	fix_open(&f, v);
+	open_in_place(&f, v);
 	n = f.huge ? 2 * HUGE / PAGE : 256;
 	p = fix_buffer(&f, n * PAGE);
 	order = calloc(n, sizeof(*order));
@@ -1956,19 +1899,19 @@ TEST_V(ping_pong, devices_huge)
 	struct fix f;
 	char *p;
 
-	fix_pair(&f, v);
+	pair_in_place(&f, v);
 	p = fix_pattern(&f, f.length, 400);
 	for (i = 0; i < rounds; i++) {
-		gpu_xor(&f, p, f.length, i);
+		fix_xor(&f, p, f.length, i);
 		c = CMD(XOR, .dst = ADDR(p), .length = f.length, .arg0 = i + 1);
 		ASSERT_RET(channel_run(f.s.fd, f.channel2, &c, 1), 0);
 		if (i & 1)
 			fix_to_gpu2(&f, p, f.length);
 		else
 			fix_to_gpu(&f, p, f.length);
-		gpu_xor(&f, p, f.length, i + 1);
+		fix_xor(&f, p, f.length, i + 1);
 		ASSERT_RET(channel_run(f.s.fd, f.channel2, &c, 1), 0);
-		gpu_xor(&f, p, f.length, i);
+		fix_xor(&f, p, f.length, i);
 		cpu_xor(p, f.length, i + 1);
 		EXPECT_PATTERN(p, f.length, 400);
 	}

@@ -54,16 +54,19 @@ static void need(int kind, int nth, struct uvm_gpu_info *gpu)
 	gpu_need(kind, nth, gpu);
 }
 
+/* Pages that are counted move by request only. */
 static void open_one(struct fix *f, const struct variant *v)
 {
 	one_sort();
 	fix_open(f, v);
+	f->stay = true;
 }
 
 static void open_pair(struct fix *f, const struct variant *v)
 {
 	one_sort();
 	fix_pair(f, v);
+	f->stay = true;
 }
 
 static bool is_numa(const struct fix *f)
@@ -99,16 +102,32 @@ static int nop(int fd, uint32_t channel)
 	return channel_run(fd, channel, &c, 1);
 }
 
-/* A command that runs until it is stopped. The page it adds to is its own. */
+/*
+ * A command that runs until it is stopped. The page it adds to is its own, and in system
+ * memory, where the CPU can watch it without a hand in the matter.
+ */
 static volatile uint64_t *endless(int fd, uint32_t channel, uint64_t *point)
 {
 	uint64_t *counter = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 	struct uvm_sim_cmd c = CMD(ATOMIC_ADD, .dst = ADDR(counter), .arg0 = 1,
 				   .arg1 = 1ULL << 48);
 
+	stay(fd, counter, PAGE);
 	*counter = 0;
 	ASSERT_RET(channel_submit(fd, channel, &c, 1, point), 0);
 	return counter;
+}
+
+/* The same without a store: a pointer to itself. So no page moves for it, ever. */
+static void endless_loads(int fd, uint32_t channel)
+{
+	uint64_t *p = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	struct uvm_sim_cmd c = CMD(CHASE, .dst = ADDR(p + 1), .src = ADDR(p),
+				   .arg0 = 1ULL << 48);
+
+	stay(fd, p, PAGE);
+	*p = ADDR(p);
+	ASSERT_RET(channel_submit(fd, channel, &c, 1, NULL), 0);
 }
 
 static bool rises(volatile uint64_t *counter)
@@ -1137,7 +1156,7 @@ static void expect_home(struct fix *f, unsigned long pages)
 
 TEST_V(unregister_home, kinds_huge)
 {
-	uint64_t was, point;
+	uint64_t was;
 	unsigned long n;
 	struct fix f;
 	char *p;
@@ -1147,7 +1166,7 @@ TEST_V(unregister_home, kinds_huge)
 	n = f.length / PAGE;
 	p = fix_pattern(&f, f.length, 1);
 	fix_to_gpu(&f, p, f.length);
-	endless(f.s.fd, f.channel, &point);
+	endless_loads(f.s.fd, f.channel);
 	expect_home(&f, is_numa(&f) ? 0 : n);
 	/* before anybody touches it */
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), is_numa(&f) ? n : 0);

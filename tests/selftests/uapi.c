@@ -1527,7 +1527,10 @@ TEST(register_states)
 /* Unregistering takes the channels along, and brings the data home. */
 TEST(unregister_with_work)
 {
-	struct uvm_sim_cmd add = CMD(ATOMIC_ADD, .arg0 = 1, .arg1 = 1ULL << 40);
+	/* a pointer to itself: endless, and no page moves for it that stays by policy */
+	uint64_t *loop = anon(PAGE, PROT_READ | PROT_WRITE, 0);
+	struct uvm_sim_cmd chase = CMD(CHASE, .dst = ADDR(loop + 1), .src = ADDR(loop),
+				       .arg0 = 1ULL << 48);
 	struct uvm_channel_query q;
 	struct uvm_unregister_gpu u;
 	struct uvm_migrate m;
@@ -1536,14 +1539,14 @@ TEST(unregister_with_work)
 	uint32_t channel;
 	uint64_t point;
 	char *p = anon(BUF_SIZE, PROT_READ | PROT_WRITE, 0);
-	uint64_t *counter = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 
 	gpu_need(0, 0, &gpu);
 	ready_space(&s, &gpu, &channel, &point);
 	pattern_fill(p, BUF_SIZE, 2);
 	ASSERT_RET(migrate(s.fd, p, BUF_SIZE, UVM_DEST_GPU, 0, gpu.uuid, &m), 0);
-	add.dst = ADDR(counter);
-	ASSERT_RET(channel_submit(s.fd, channel, &add, 1, &point), 0);
+	stay(s.fd, loop, PAGE);
+	*loop = ADDR(loop);
+	ASSERT_RET(channel_submit(s.fd, channel, &chase, 1, &point), 0);
 	EXPECT_RET(unregister_counted(s.fd, gpu.uuid, &u), 0);
 	/* a node's memory is system memory */
 	EXPECT_EQ(u.out_moved, gpu.memory_kind == UVM_MEMORY_NUMA ? 0 : m.out_moved);
