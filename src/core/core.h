@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "delay.h"
 #include "policy.h"
+#include "stats.h"
 
 /**
  * DOC: Locks, outermost first
@@ -136,6 +137,7 @@ void uvm_devmem_close(struct uvm_devmem *mem);
  * @faults: its room
  * @next_engine: spreads copies over the engines
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
+ * @stats: what its faults, and those of the CPU in its memory, took
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -152,6 +154,7 @@ struct uvm_gpu {
 	struct uvm_gpu_fault *faults;
 	atomic_t next_engine;
 	bool lost;
+	struct uvm_stats stats;
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
@@ -161,6 +164,7 @@ bool uvm_gpu_present(const u8 *uuid);
 struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
 int uvm_gpu_id_of_node(int node);
+void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg);
 unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
 
 static inline bool uvm_gpu_is_numa(const struct uvm_gpu *gpu)
@@ -315,6 +319,7 @@ struct uvm_fault_queue;
  * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
+ * @stats: what its faults took
  * @dying: nobody may enter any more
  * @detached: nobody is in it any more. Protected by &uvm_va_space.teardown, as is
  * @unmapped: nothing is mapped any more
@@ -331,6 +336,7 @@ struct uvm_gpu_space {
 	struct mutex notifier_lock;
 	struct xarray spans;
 	struct xarray channels;
+	struct uvm_stats stats;
 	bool dying;
 	bool detached;
 	bool unmapped;
@@ -423,6 +429,14 @@ struct uvm_gpu_space *uvm_gpu_space_get(struct uvm_va_space *vs, const u8 *uuid)
 void uvm_gpu_space_put(struct uvm_gpu_space *gs);
 bool uvm_gpu_space_enter(struct uvm_gpu_space *gs);
 void uvm_gpu_space_leave(struct uvm_gpu_space *gs);
+
+/* For the fault work, which entered. */
+static inline void uvm_gpu_space_count(struct uvm_gpu_space *gs, enum uvm_stat which,
+				       unsigned long n)
+{
+	uvm_stats_add(&gs->stats, which, n);
+	uvm_stats_add(&gs->gpu->stats, which, n);
+}
 
 /* ---- who can do what with whose memory (processor.c) ---- */
 

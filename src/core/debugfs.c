@@ -16,22 +16,38 @@
 
 static struct dentry *uvm_debugfs_dir;
 
+static const char * const uvm_stat_names[UVM_STAT_NR] = {
+	[UVM_STAT_BATCHES] = "batches",
+	[UVM_STAT_FAULTS] = "faults",
+	[UVM_STAT_DUPLICATES] = "duplicates",
+	[UVM_STAT_MOVED] = "moved",
+	[UVM_STAT_PREFETCHED] = "prefetched",
+	[UVM_STAT_CANCELS] = "cancels",
+	[UVM_STAT_REPLAYS] = "replays",
+	[UVM_STAT_RETRIES] = "retries",
+	[UVM_STAT_CPU_FAULTS] = "cpu-faults",
+	[UVM_STAT_CPU_MOVED] = "cpu-moved",
+};
+
 /* What a GPU is, to be shown when its VA space isn't locked any more. */
 struct uvm_shown_gpu {
 	u8 uuid[UVM_UUID_LEN];
 	u32 id;
+	u64 stats[UVM_STAT_GPU_ONLY];
 };
 
 static unsigned int uvm_shown_gpus(struct uvm_va_space *vs,
 				   struct uvm_shown_gpu *shown)
 {
 	struct uvm_gpu_space *gs;
-	unsigned int nr = 0;
+	unsigned int i, nr = 0;
 	unsigned long id;
 
 	down_read(&vs->lock);
 	xa_for_each(&vs->gpu_spaces, id, gs) {
 		memcpy(shown[nr].uuid, gs->gpu->desc.uuid, UVM_UUID_LEN);
+		for (i = 0; i < UVM_STAT_GPU_ONLY; i++)
+			shown[nr].stats[i] = atomic64_read(&gs->stats.n[i]);
 		shown[nr++].id = gs->gpu->id;
 	}
 	up_read(&vs->lock);
@@ -59,21 +75,38 @@ static void uvm_show_resident(struct seq_file *m, struct uvm_va_space *vs, u32 i
 			   (unsigned long)pages << PAGE_SHIFT);
 }
 
+static void uvm_show_gpu(struct seq_file *m, struct uvm_va_space *vs,
+			 const struct uvm_shown_gpu *gpu)
+{
+	unsigned int i;
+
+	seq_printf(m, "uvm-gpu-%u:\t%pUb\n", gpu->id, gpu->uuid);
+	uvm_show_resident(m, vs, gpu->id);
+	for (i = 0; i < UVM_STAT_GPU_ONLY; i++)
+		seq_printf(m, "uvm-%s-%u:\t%llu\n", uvm_stat_names[i], gpu->id,
+			   gpu->stats[i]);
+}
+
 static void uvm_show_va_space(struct seq_file *m, struct uvm_va_space *vs,
 			      struct pid_namespace *ns)
 {
-	struct uvm_shown_gpu shown[UVM_MAX_GPUS];
+	struct uvm_shown_gpu *shown;
 	unsigned int i, nr;
 
 	seq_printf(m, "uvm-state:\t%s\n", uvm_mm_state_name(vs));
 	seq_printf(m, "uvm-pid:\t%d\n", pid_nr_ns(vs->pid, ns));
 	seq_printf(m, "uvm-retainers:\t%u\n", READ_ONCE(vs->retainers));
 	seq_printf(m, "uvm-channels:\t%u\n", READ_ONCE(vs->nr_channels));
+	seq_printf(m, "uvm-policies:\t%lu\n", READ_ONCE(vs->policies.nr));
+	seq_printf(m, "uvm-policies-lost:\t%lu B\n",
+		   READ_ONCE(vs->policies.lost));
+	shown = kvcalloc(UVM_MAX_GPUS, sizeof(*shown), GFP_KERNEL);
+	if (!shown)
+		return;
 	nr = uvm_shown_gpus(vs, shown);
-	for (i = 0; i < nr; i++) {
-		seq_printf(m, "uvm-gpu-%u:\t%pUb\n", shown[i].id, shown[i].uuid);
-		uvm_show_resident(m, vs, shown[i].id);
-	}
+	for (i = 0; i < nr; i++)
+		uvm_show_gpu(m, vs, &shown[i]);
+	kvfree(shown);
 }
 
 /**
@@ -114,11 +147,36 @@ static int uvm_va_spaces_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(uvm_va_spaces);
 
+static void uvm_gpu_show(struct uvm_gpu *gpu, void *arg)
+{
+	struct seq_file *m = arg;
+	unsigned int i;
+
+	seq_printf(m, "%u", gpu->id);
+	for (i = 0; i < UVM_STAT_NR; i++)
+		seq_printf(m, " %lld", atomic64_read(&gpu->stats.n[i]));
+	seq_printf(m, " %s\n", gpu->name);
+}
+
+static int uvm_gpus_show(struct seq_file *m, void *unused)
+{
+	unsigned int i;
+
+	seq_puts(m, "id");
+	for (i = 0; i < UVM_STAT_NR; i++)
+		seq_printf(m, " %s", uvm_stat_names[i]);
+	seq_puts(m, " name\n");
+	uvm_gpus_for_each(uvm_gpu_show, m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(uvm_gpus);
+
 void uvm_debugfs_init(void)
 {
 	uvm_debugfs_dir = debugfs_create_dir("uvm", NULL);
 	debugfs_create_file("va_spaces", 0400, uvm_debugfs_dir, NULL,
 			    &uvm_va_spaces_fops);
+	debugfs_create_file("gpus", 0400, uvm_debugfs_dir, NULL, &uvm_gpus_fops);
 	uvm_delay_init(uvm_debugfs_dir);
 }
 

@@ -32,6 +32,7 @@
 #include <linux/sort.h>
 
 #include "service.h"
+#include "trace.h"
 
 static unsigned int uvm_fault_batch_size = UVM_FAULT_BATCH;
 module_param_named(fault_batch, uvm_fault_batch_size, uint, 0644);
@@ -147,17 +148,22 @@ static unsigned int uvm_fault_block_run(const struct uvm_gpu_fault *faults,
 	return i;
 }
 
-/* Duplicates fall together here; the strongest access of each page counts. */
-static void uvm_fault_collect(u8 *access, const struct uvm_gpu_fault *faults,
-			      unsigned int nr)
+/*
+ * Duplicates fall together here; the strongest access of each page counts. Returns how
+ * many there were.
+ */
+static unsigned int uvm_fault_collect(u8 *access, const struct uvm_gpu_fault *faults,
+				      unsigned int nr)
 {
-	unsigned int i, page;
+	unsigned int i, page, duplicates = 0;
 
 	memset(access, 0, UVM_BLOCK_PAGES);
 	for (i = 0; i < nr; i++) {
 		page = (faults[i].address >> PAGE_SHIFT) % UVM_BLOCK_PAGES;
+		duplicates += !!access[page];
 		access[page] = max_t(u8, access[page], faults[i].access);
 	}
+	return duplicates;
 }
 
 static u32 uvm_fault_reason(struct mm_struct *mm, const struct uvm_gpu_fault *fault,
@@ -201,6 +207,9 @@ static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 	/* It may have been served, and be gone, since this was reported. */
 	if (!gs->gpu->desc.ops->fault_cancel(gs->gpu, fault))
 		return true;
+	trace_uvm_fault_cancel(gs->vs->id, gs->gpu->id, fault->address,
+			       fault->access, reason);
+	uvm_gpu_space_count(gs, UVM_STAT_CANCELS, 1);
 	uvm_channel_faulted(gs, fault, reason);
 	return true;
 }
@@ -236,18 +245,28 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 {
 	unsigned long base = uvm_fault_block(faults);
 	struct uvm_gpu_space *gs = queue->gs;
+	unsigned int duplicates;
 	int ret;
 
-	uvm_fault_collect(queue->access, faults, nr);
+	duplicates = uvm_fault_collect(queue->access, faults, nr);
+	uvm_gpu_space_count(gs, UVM_STAT_DUPLICATES, duplicates);
 	if (!uvm_service_block(queue->svc, base, queue->access))
 		return false;
 	ret = uvm_mirror_block(gs, queue->req, base, queue->access,
 			       uvm_service_hold(queue->svc));
 	if (ret == -EBUSY) {
+		uvm_gpu_space_count(gs, UVM_STAT_RETRIES, 1);
 		queue->busy_blocks = true;
 		return true;
 	}
 	return !ret || uvm_fault_serve_singly(queue, faults, nr, ret);
+}
+
+static void uvm_fault_replay(struct uvm_gpu_space *gs)
+{
+	trace_uvm_fault_replay(gs->vs->id, gs->gpu->id);
+	uvm_gpu_space_count(gs, UVM_STAT_REPLAYS, 1);
+	gs->gpu->desc.ops->fault_replay(gs->gpu);
 }
 
 /* What is allocated on the way is charged to the process that wants it. */
@@ -324,7 +343,7 @@ static void uvm_fault_queue_work(struct work_struct *work)
 	    uvm_fault_back_off(queue)) {
 		/* Full barrier: see DOC: GPU faults. */
 		smp_store_mb(queue->busy, false);
-		gs->gpu->desc.ops->fault_replay(gs->gpu);
+		uvm_fault_replay(gs);
 		uvm_gpu_space_leave(gs);
 	}
 	uvm_gpu_space_put(gs);
@@ -361,6 +380,9 @@ static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 		uvm_gpu_space_put(gs);
 		return;
 	}
+	trace_uvm_fault_batch(gs->vs->id, gpu->id, nr, faults->address);
+	uvm_gpu_space_count(gs, UVM_STAT_BATCHES, 1);
+	uvm_gpu_space_count(gs, UVM_STAT_FAULTS, nr);
 	queue->busy = true;
 	queue->nr = nr;
 	memcpy(queue->faults, faults, nr * sizeof(*faults));

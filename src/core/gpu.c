@@ -407,6 +407,21 @@ struct uvm_gpu *uvm_gpu_get(const u8 *uuid)
 	return gpu;
 }
 
+/* Calls @fn, which waits for nothing, for all GPUs. */
+void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg)
+{
+	struct uvm_gpu *gpu;
+	int i;
+
+	mutex_lock(&uvm_gpus_lock);
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		gpu = uvm_gpus_at(i);
+		if (gpu)
+			fn(gpu, arg);
+	}
+	mutex_unlock(&uvm_gpus_lock);
+}
+
 /* Is there a GPU @uuid now? */
 bool uvm_gpu_present(const u8 *uuid)
 {

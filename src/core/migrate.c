@@ -511,6 +511,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  */
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 {
+	struct uvm_gpu *gpu = uvm_gpu_of_page(vmf->page);
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long start = ALIGN_DOWN(address, UVM_CPU_FAULT_WINDOW);
 	unsigned long end = min(start + UVM_CPU_FAULT_WINDOW, vmf->vma->vm_end);
@@ -530,6 +531,10 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 		uvm_move_end(mv, &uvm_target_home);
 		ret = uvm_move_fault_result(mv, address);
 	}
+	/* Core mm holds the faulting page, and that its GPU. */
+	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
+	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_MOVED,
+		      bitmap_weight(mv->moved, mv->npages));
 	uvm_move_free(mv);
 	return ret;
 }

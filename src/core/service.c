@@ -25,6 +25,7 @@
 #include "migrate.h"
 #include "prefetch.h"
 #include "service.h"
+#include "trace.h"
 
 static unsigned int uvm_prefetch_threshold = 51;
 module_param_named(prefetch_threshold, uvm_prefetch_threshold, uint, 0644);
@@ -318,20 +319,28 @@ static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *p
 	}
 	if (!uvm_gpu_space_enter(gs))
 		return false;
-	uvm_part_move(svc, part, svc->late);
+	uvm_gpu_space_count(gs, UVM_STAT_MOVED, uvm_part_move(svc, part, svc->late));
 	return true;
 }
 
 static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 {
+	unsigned int faults, moved;
+
 	uvm_part_sort(svc, part);
 	uvm_part_grow(svc, part);
 	uvm_part_leave_others(svc, part);
 	if (part->home)
 		return true;
-	uvm_part_move(svc, part, svc->want);
+	faults = bitmap_weight(svc->faults, UVM_BLOCK_PAGES);
+	moved = uvm_part_move(svc, part, svc->want);
 	/* What is still in @want didn't move. */
 	bitmap_and(svc->faults, svc->faults, svc->want, UVM_BLOCK_PAGES);
+	faults -= bitmap_weight(svc->faults, UVM_BLOCK_PAGES);
+	uvm_gpu_space_count(svc->gs, UVM_STAT_MOVED, faults);
+	uvm_gpu_space_count(svc->gs, UVM_STAT_PREFETCHED, moved - faults);
+	trace_uvm_fault_migrate(svc->gs->vs->id, svc->gs->gpu->id, part->base,
+				faults, moved - faults);
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
 	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
 	       uvm_part_move_late(svc, part);

@@ -50,6 +50,88 @@ TRACE_EVENT(uvm_mm_shutdown,
 		  uvm_show_mm_step(__entry->step), __entry->va_space)
 );
 
+/* An address space is given a share of the faults that a GPU reported. */
+TRACE_EVENT(uvm_fault_batch,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned int faults, u64 address),
+	TP_ARGS(va_space, gpu, faults, address),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(unsigned int, faults)
+		__field(u64, address)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->faults = faults;
+		__entry->address = address;
+	),
+	TP_printk("va_space=%u gpu=%u faults=%u first=%#llx", __entry->va_space,
+		  __entry->gpu, __entry->faults, __entry->address)
+);
+
+/* A channel is stopped for a fault that can't be served. */
+TRACE_EVENT(uvm_fault_cancel,
+	TP_PROTO(u32 va_space, u32 gpu, u64 address, u32 access, u32 reason),
+	TP_ARGS(va_space, gpu, address, access, reason),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(u64, address)
+		__field(u32, access)
+		__field(u32, reason)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->address = address;
+		__entry->access = access;
+		__entry->reason = reason;
+	),
+	TP_printk("va_space=%u gpu=%u address=%#llx access=%u reason=%u",
+		  __entry->va_space, __entry->gpu, __entry->address,
+		  __entry->access, __entry->reason)
+);
+
+/* Stalled accesses of the GPU try again. */
+TRACE_EVENT(uvm_fault_replay,
+	TP_PROTO(u32 va_space, u32 gpu),
+	TP_ARGS(va_space, gpu),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+	),
+	TP_printk("va_space=%u gpu=%u", __entry->va_space, __entry->gpu)
+);
+
+/* Pages of a block moved for faults, or came along. */
+TRACE_EVENT(uvm_fault_migrate,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long block, unsigned int faults,
+		 unsigned int prefetched),
+	TP_ARGS(va_space, gpu, block, faults, prefetched),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(unsigned long, block)
+		__field(unsigned int, faults)
+		__field(unsigned int, prefetched)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->block = block;
+		__entry->faults = faults;
+		__entry->prefetched = prefetched;
+	),
+	TP_printk("va_space=%u gpu=%u block=%#lx faults=%u prefetched=%u",
+		  __entry->va_space, __entry->gpu, __entry->block,
+		  __entry->faults, __entry->prefetched)
+);
+
 #endif /* _UVM_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

@@ -15,6 +15,7 @@ static const char usage_text[] =
 	"  gpus                     the GPUs that are present\n"
 	"  topology                 who can do what with whose memory\n"
 	"  ps                       the processes that use GPUs (for root)\n"
+	"  stats                    what page faults took, by GPU (for root)\n"
 	"  demo FILE [--gpu=GPU]    move FILE's bytes to a software GPU, compute on them\n"
 	"                           there, move them back, and check every byte; GPU is a\n"
 	"                           name, an index, private, coherent or numa\n"
@@ -30,6 +31,7 @@ static const struct {
 	{ "gpus", cmd_gpus },
 	{ "topology", cmd_topology },
 	{ "ps", cmd_ps },
+	{ "stats", cmd_stats },
 	{ "demo", cmd_demo },
 };
 

@@ -3,16 +3,10 @@
  * uvmctl ps: the processes that use GPUs.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/vfs.h>
 
 #include "uvmctl.h"
-
-#define DEBUGFS		"/sys/kernel/debug"
-#define VA_SPACES	DEBUGFS "/uvm/va_spaces"
-#define DEBUGFS_ID	0x64626720
 
 /* The name of a process's program; "-" if the process is gone. */
 static void program_of(int pid, char *name, size_t size)
@@ -57,44 +51,9 @@ int print_va_spaces(FILE *in)
 	return ferror(in) ? -1 : 0;
 }
 
-static void complain_about_list(int err)
-{
-	struct statfs fs;
-
-	if (err == EACCES || err == EPERM)
-		fprintf(stderr,
-			"uvmctl: no permission to read %s: run as root (%s)\n",
-			VA_SPACES, strerror(err));
-	else if (!statfs(DEBUGFS, &fs) && fs.f_type != DEBUGFS_ID)
-		fprintf(stderr,
-			"uvmctl: debugfs isn't mounted: mount -t debugfs none %s\n",
-			DEBUGFS);
-	else if (err == ENOENT)
-		fprintf(stderr,
-			"uvmctl: there is no %s: load the module (modprobe uvm, or insmod uvm.ko), on a kernel with debugfs\n",
-			VA_SPACES);
-	else
-		fprintf(stderr, "uvmctl: %s: %s\n", VA_SPACES, strerror(err));
-}
-
 int cmd_ps(int argc, char **argv)
 {
-	FILE *file;
-	int ret;
-
 	if (!no_arguments(argc, argv))
 		return EXIT_USAGE;
-	file = fopen(VA_SPACES, "re");
-	if (!file) {
-		complain_about_list(errno);
-		return EXIT_FAILED;
-	}
-	ret = print_va_spaces(file);
-	fclose(file);
-	if (!ret)
-		return EXIT_OK;
-	fprintf(stderr,
-		"uvmctl: %s isn't the list that this program knows: use the module and the program of one release\n",
-		VA_SPACES);
-	return EXIT_FAILED;
+	return print_debugfs("va_spaces", print_va_spaces);
 }

@@ -18,6 +18,7 @@ int cmd_info(int argc, char **argv);
 int cmd_gpus(int argc, char **argv);
 int cmd_topology(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
 /* Says so if there are any; @argc and @argv as for a subcommand. */
@@ -26,7 +27,16 @@ int no_arguments(int argc, char **argv);
 /* Says on stderr what went wrong in @cmd, and what to do next. */
 void complain(const char *what, unsigned int cmd, int err);
 
+/*
+ * Has a file of the driver's in debugfs printed, says what is wrong if there is none,
+ * or if @print returns -1, and returns an exit status.
+ */
+int print_debugfs(const char *name, int (*print)(FILE *in));
+
 /* The driver's list of VA spaces, read from @in, as a table; -1 if it is none. */
 int print_va_spaces(FILE *in);
+
+/* The driver's counters of its GPUs, the same way */
+int print_stats(FILE *in);
 
 #endif /* _UVMCTL_H */

@@ -145,7 +145,7 @@ static void fault_collect_strongest(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, access);
 	memset(access, 0xff, UVM_BLOCK_PAGES);
-	uvm_fault_collect(access, f, ARRAY_SIZE(f));
+	KUNIT_EXPECT_EQ(test, uvm_fault_collect(access, f, ARRAY_SIZE(f)), 2U);
 	KUNIT_EXPECT_EQ(test, access[0], 0);
 	KUNIT_EXPECT_EQ(test, access[1], UVM_ACCESS_WRITE);
 	KUNIT_EXPECT_EQ(test, access[2], UVM_ACCESS_ATOMIC);

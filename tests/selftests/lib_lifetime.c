@@ -18,6 +18,7 @@
 
 #define PROOF_SIZE	(32UL << 20)
 #define VA_SPACES	"/sys/kernel/debug/uvm/va_spaces"
+#define GPUS		"/sys/kernel/debug/uvm/gpus"
 #define DELAY		"/sys/kernel/debug/uvm/delay/"
 #define INSTANCE	"instances/uvm_lifetime"
 #define EVENT		"events/uvm/uvm_mm_shutdown/enable"
@@ -91,30 +92,52 @@ void uuid_text(const uint8_t *uuid, char *text)
 				"-%02x" : "%02x", uuid[i]);
 }
 
+static const char * const counter_names[NR_COUNTERS] = {
+	[BATCHES] = "batches", [FAULTS] = "faults", [DUPLICATES] = "duplicates",
+	[MOVED] = "moved", [PREFETCHED] = "prefetched", [CANCELS] = "cancels",
+	[REPLAYS] = "replays", [RETRIES] = "retries", [CPU_FAULTS] = "cpu-faults",
+	[CPU_MOVED] = "cpu-moved",
+};
+
+static bool view_add_gpu(struct view *view, unsigned int id, const char *uuid)
+{
+	if (view->gpus == VIEW_GPUS)
+		return false;
+	/* all numbers are -1 */
+	memset(&view->gpu[view->gpus], 0xff, sizeof(view->gpu[0]));
+	view->gpu[view->gpus].id = id;
+	snprintf(view->gpu[view->gpus++].uuid, sizeof(view->gpu[0].uuid), "%s", uuid);
+	return true;
+}
+
+/* A line about a GPU comes after the one that names it, and once. */
 static bool view_gpu_line(struct view *view, const char *line)
 {
-	long long bytes;
+	char name[20], text[40], unit[2] = "";
+	long long value, *place;
 	unsigned int id;
-	char text[40];
-	int i;
+	int i, n;
 
-	if (sscanf(line, "uvm-gpu-%u:\t%36s", &id, text) == 2) {
-		if (view->gpus == VIEW_GPUS)
-			return false;
-		view->gpu[view->gpus].id = id;
-		memcpy(view->gpu[view->gpus].uuid, text, sizeof(text));
-		view->gpu[view->gpus++].resident = -1;
-		return true;
-	}
-	if (sscanf(line, "uvm-resident-%u:\t%lld %1[B]", &id, &bytes, text) != 3)
+	if (sscanf(line, "uvm-gpu-%u:\t%36s", &id, text) == 2)
+		return view_add_gpu(view, id, text);
+	if (sscanf(line, "uvm-%19[a-z]-%u:\t%lld %1[B]", name, &id, &value, unit) < 3)
 		return false;
-	for (i = 0; i < view->gpus; i++) {
-		if (view->gpu[i].id != id)
-			continue;
-		view->gpu[i].resident = bytes;
-		return true;
-	}
-	return false;
+	for (i = 0; i < view->gpus && view->gpu[i].id != id; i++)
+		;
+	if (i == view->gpus)
+		return false;
+	for (n = 0; n < VIEW_COUNTERS && strcmp(name, counter_names[n]); n++)
+		;
+	if (n < VIEW_COUNTERS)
+		place = &view->gpu[i].counter[n];
+	else if (!strcmp(name, "resident"))
+		place = &view->gpu[i].resident;
+	else
+		return false;
+	if (*place != -1 || value < 0 || !*unit != (n < VIEW_COUNTERS))
+		return false;
+	*place = value;
+	return true;
 }
 
 static bool view_line(struct view *view, const char *line)
@@ -126,6 +149,8 @@ static bool view_line(struct view *view, const char *line)
 	       sscanf(line, "uvm-pid:\t%ld", &view->pid) == 1 ||
 	       sscanf(line, "uvm-retainers:\t%ld", &view->retainers) == 1 ||
 	       sscanf(line, "uvm-channels:\t%ld", &view->channels) == 1 ||
+	       sscanf(line, "uvm-policies:\t%ld", &view->policies) == 1 ||
+	       sscanf(line, "uvm-policies-lost:\t%ld B", &view->policies_lost) == 1 ||
 	       view_gpu_line(view, line);
 }
 
@@ -137,6 +162,8 @@ bool view_read(pid_t pid, int fd, struct view *view)
 	view->pid = -1;
 	view->retainers = -1;
 	view->channels = -1;
+	view->policies = -1;
+	view->policies_lost = -1;
 	if (pid)
 		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
 	else
@@ -189,6 +216,44 @@ int list_count(pid_t pid, struct listed *line)
 bool list_forgets(pid_t pid)
 {
 	return WAIT_FOR(list_count(pid, NULL) <= 0);
+}
+
+/* The header names the counters, in this order. */
+static bool counters_header(FILE *f)
+{
+	char text[400], want[400] = "id";
+	int i;
+
+	for (i = 0; i < NR_COUNTERS; i++)
+		sprintf(want + strlen(want), " %s", counter_names[i]);
+	strcat(want, " name\n");
+	return harness_check(fgets(text, sizeof(text), f) && !strcmp(text, want), false,
+			     __FILE__, __LINE__, "%s has another header", GPUS);
+}
+
+bool gpu_counters(const struct uvm_gpu_info *gpu, long long counter[NR_COUNTERS])
+{
+	FILE *f = fopen(GPUS, "re");
+	bool found = false;
+	unsigned int id;
+	char name[40];
+	int i, n;
+
+	if (!f)
+		return false;
+	if (counters_header(f)) {
+		while (!found && fscanf(f, "%u", &id) == 1) {
+			for (i = n = 0; i < NR_COUNTERS; i++)
+				n += fscanf(f, "%lld", &counter[i]) == 1;
+			n += fscanf(f, " %39[^\n]", name) == 1;
+			EXPECT_EQ(n, NR_COUNTERS + 1);
+			found = id == gpu->id;
+		}
+	}
+	fclose(f);
+	if (found)
+		EXPECT_EQ(strcmp(name, gpu->name), 0);
+	return found;
 }
 
 /* ---- the trace ---- */

@@ -38,6 +38,13 @@ bool proof_gone(int proof);
 
 #define VIEW_GPUS	8
 
+/* Counters of faults. The last two are of GPUs only, not of VA spaces. */
+enum counter {
+	BATCHES, FAULTS, DUPLICATES, MOVED, PREFETCHED, CANCELS, REPLAYS, RETRIES,
+	CPU_FAULTS, CPU_MOVED, NR_COUNTERS,
+};
+#define VIEW_COUNTERS	CPU_FAULTS
+
 /* What /proc/PID/fdinfo/FD says. Numbers that are absent are -1. */
 struct view {
 	char file[16];
@@ -45,11 +52,14 @@ struct view {
 	long pid;
 	long retainers;
 	long channels;
+	long policies;
+	long policies_lost;
 	int gpus;
 	struct {
 		unsigned int id;
 		char uuid[40];
 		long long resident;
+		long long counter[VIEW_COUNTERS];
 	} gpu[VIEW_GPUS];
 	bool wrong;		/* a line that isn't in the format */
 };
@@ -71,6 +81,9 @@ bool list_present(void);
 int list_count(pid_t pid, struct listed *line);
 /* waits until the list has none of @pid; true if there is no list */
 bool list_forgets(pid_t pid);
+
+/* A GPU's counters, from debugfs; false if there are none of it */
+bool gpu_counters(const struct uvm_gpu_info *gpu, long long counter[NR_COUNTERS]);
 
 /* The trace of one test, in an instance of its own */
 #define TRACE_STEPS	64

@@ -1996,6 +1996,7 @@ static void expect_view(pid_t pid, int fd, const char *file, const char *state,
 	EXPECT_EQ(view.pid, owner);
 	EXPECT_EQ(view.channels, channels);
 	EXPECT_EQ(view.retainers, owner < 0 ? -1 : 0);
+	EXPECT_EQ(view.policies, owner < 0 ? -1 : 0);
 	EXPECT_EQ(view.gpus, gpus);
 }
 
@@ -2079,6 +2080,139 @@ TEST(view_resident)
 	EXPECT_TRUE(WAIT_FOR(resident(k.s.fd, &k.gpu) == KIT_SIZE / 2));
 	close(k.s.mm_fd);
 	EXPECT_EQ(resident(k.s.fd, &k.gpu), -1);
+	close(k.s.fd);
+}
+
+static long policies(int fd)
+{
+	struct view view;
+
+	ASSERT_TRUE(view_read(0, fd, &view));
+	EXPECT_TRUE(!view.wrong);
+	return view.policies;
+}
+
+/* Ranges that split are two, and one when they have merged again. */
+TEST(view_policies)
+{
+	char *p = anon(8 * PAGE, PROT_READ | PROT_WRITE, 0);
+	struct space s;
+
+	ASSERT_RET(space_open(&s), 0);
+	EXPECT_EQ(policies(s.fd), 0);
+	ASSERT_RET(policy_switch(s.fd, UVM_SET_PREFETCH, p, 6 * PAGE, 0), 0);
+	EXPECT_EQ(policies(s.fd), 1);
+	ASSERT_RET(policy_accessed_by(s.fd, p + 2 * PAGE, 2 * PAGE, NULL, 1), 0);
+	EXPECT_EQ(policies(s.fd), 3);
+	EXPECT_EQ(policies(s.mm_fd), 3);
+	ASSERT_RET(policy_accessed_by(s.fd, p, 8 * PAGE, NULL, 0), 0);
+	EXPECT_EQ(policies(s.fd), 1);
+	ASSERT_RET(munmap(p + PAGE, PAGE), 0);
+	EXPECT_EQ(policies(s.fd), 2);
+	ASSERT_RET(policy_switch(s.fd, UVM_SET_PREFETCH, p + 2 * PAGE, 4 * PAGE, 1), 0);
+	EXPECT_EQ(policies(s.fd), 1);
+	ASSERT_RET(munmap(p, 8 * PAGE), 0);
+	EXPECT_EQ(policies(s.fd), 0);
+	space_close(&s);
+}
+
+/* What the VA space's only GPU counts; what a debugfs that is there says isn't less. */
+static void counters(struct kit *k, long long counter[VIEW_COUNTERS])
+{
+	long long all[NR_COUNTERS];
+	struct view view;
+	int i;
+
+	ASSERT_TRUE(view_read(0, k->s.fd, &view));
+	EXPECT_TRUE(!view.wrong);
+	ASSERT_EQ(view.gpus, 1);
+	memcpy(counter, view.gpu[0].counter, sizeof(view.gpu[0].counter));
+	for (i = 0; i < VIEW_COUNTERS; i++)
+		EXPECT_GE(counter[i], 0);
+	if (!list_present())
+		return;
+	ASSERT_TRUE(gpu_counters(&k->gpu, all));
+	for (i = 0; i < VIEW_COUNTERS; i++)
+		EXPECT_GE(all[i], counter[i]);
+}
+
+static void gpu_writes(struct kit *k, char *p, int want)
+{
+	struct uvm_sim_cmd fill = CMD(FILL, .dst = ADDR(p), .length = 8, .arg0 = 1);
+
+	EXPECT_RET(channel_run(k->s.fd, k->channel, &fill, 1), want);
+}
+
+/* Each fault is counted: that moves a page, that doesn't, and that can't be served. */
+TEST(view_counters)
+{
+	long long was[VIEW_COUNTERS], now[VIEW_COUNTERS];
+	char *p = anon(5 * HUGE, PROT_READ | PROT_WRITE, 0), *far;
+	struct kit k;
+	int i;
+
+	madvise(p, 5 * HUGE, MADV_NOHUGEPAGE);
+	/* whole blocks, and no neighbours, which would be a stream */
+	p += -ADDR(p) % HUGE;
+	far = p + 3 * HUGE;
+	memset(p, 2, PAGE * 16);
+	memset(far, 2, PAGE * 16);
+	kit_bare(&k);
+	counters(&k, was);
+	for (i = 0; i < VIEW_COUNTERS; i++)
+		EXPECT_EQ(was[i], 0);
+
+	gpu_writes(&k, p, 0);
+	counters(&k, now);
+	EXPECT_GE(now[BATCHES], 1);
+	EXPECT_GE(now[FAULTS], now[BATCHES]);
+	EXPECT_EQ(now[MOVED], 1);
+	EXPECT_GE(now[PREFETCHED], 1);
+	EXPECT_GE(now[REPLAYS], 1);
+	EXPECT_EQ(now[CANCELS], 0);
+
+	/* where pages stay */
+	ASSERT_RET(policy_switch(k.s.fd, UVM_SET_FAULT_MIGRATION, far, HUGE, 0), 0);
+	counters(&k, was);
+	gpu_writes(&k, far, 0);
+	counters(&k, now);
+	EXPECT_GT(now[FAULTS], was[FAULTS]);
+	EXPECT_EQ(now[MOVED], was[MOVED]);
+	EXPECT_EQ(now[PREFETCHED], was[PREFETCHED]);
+
+	gpu_writes(&k, (char *)8, -ECANCELED);
+	counters(&k, now);
+	EXPECT_GE(now[CANCELS], 1);
+	EXPECT_EQ(p[0], 1);
+	EXPECT_EQ(far[0], 1);
+	close(k.s.mm_fd);
+	/* they tell of the past */
+	counters(&k, was);
+	EXPECT_EQ(was[MOVED], now[MOVED]);
+	EXPECT_EQ(was[CANCELS], now[CANCELS]);
+	close(k.s.fd);
+}
+
+/* What the CPU brings home, by touching it */
+TEST(gpu_counters)
+{
+	long long was[NR_COUNTERS], now[NR_COUNTERS];
+	struct kit k;
+
+	if (!list_present())
+		SKIP("no debugfs");
+	kit_open(&k);
+	ASSERT_TRUE(gpu_counters(&k.gpu, was));
+	EXPECT_EQ(*(volatile char *)k.buf, *k.buf);
+	ASSERT_TRUE(gpu_counters(&k.gpu, now));
+	if (k.gpu.memory_kind == UVM_MEMORY_PRIVATE) {
+		EXPECT_GE(now[CPU_FAULTS], was[CPU_FAULTS] + 1);
+		EXPECT_GE(now[CPU_MOVED], was[CPU_MOVED] + 1);
+	} else {
+		EXPECT_EQ(now[CPU_FAULTS], was[CPU_FAULTS]);
+		EXPECT_EQ(now[CPU_MOVED], was[CPU_MOVED]);
+	}
+	close(k.s.mm_fd);
 	close(k.s.fd);
 }
 

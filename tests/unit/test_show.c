@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * uvmctl topology and uvmctl ps: what they print of a fake driver.
+ * uvmctl topology, ps and stats: what they print of a fake driver.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ static int topology(int argc)
 	return status;
 }
 
-static int ps(const char *list)
+static int printed(const char *list, int (*print)(FILE *in))
 {
 	FILE *in = fmemopen((char *)list, strlen(list), "r");
 	int saved, ret;
@@ -73,10 +73,20 @@ static int ps(const char *list)
 
 	assert_non_null(in);
 	file = capture_begin(&saved);
-	ret = print_va_spaces(in);
+	ret = print(in);
 	capture_end(file, saved);
 	fclose(in);
 	return ret;
+}
+
+static int ps(const char *list)
+{
+	return printed(list, print_va_spaces);
+}
+
+static int stats(const char *list)
+{
+	return printed(list, print_stats);
 }
 
 static void assert_says(const char *text)
@@ -172,6 +182,38 @@ static void refuses_other_lists(void **state)
 	assert_int_equal(ps(HEADER "x alive 1 2 3\n"), -1);
 }
 
+/* Counters that this program never heard of are as good. */
+static void lists_counters(void **state)
+{
+	(void)state;
+	assert_int_equal(stats("id faults cpu-moved name\n"
+			       "7 12 3 fake0\n"
+			       "9 0 18446744073709551615 a name of words\n"), 0);
+	assert_says("fake0  id 7\n"
+		    "  faults                  12\n"
+		    "  cpu-moved                3\n"
+		    "a name of words  id 9\n"
+		    "  faults                   0\n"
+		    "  cpu-moved     18446744073709551615\n");
+	assert_int_equal(stats("id name\n4 bare\n"), 0);
+	assert_string_equal(output, "bare  id 4\n");
+	assert_int_equal(stats("id faults name\n"), 0);
+	assert_string_equal(output, "there is no GPU\n");
+}
+
+static void refuses_other_counters(void **state)
+{
+	(void)state;
+	assert_int_equal(stats("\n"), -1);
+	assert_int_equal(stats("pid faults name\n"), -1);
+	assert_int_equal(stats("id faults\n"), -1);
+	assert_int_equal(stats("id  faults name\n"), -1);
+	assert_int_equal(stats("id faults name\n7 12\n"), -1);
+	assert_int_equal(stats("id faults name\n7 fake0\n"), -1);
+	assert_int_equal(stats("id faults name\nx 1 fake0\n"), -1);
+	assert_int_equal(stats("id faults name\n7 12 "), -1);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -180,6 +222,8 @@ int main(void)
 		cmocka_unit_test(topology_fails),
 		cmocka_unit_test(lists_va_spaces),
 		cmocka_unit_test(refuses_other_lists),
+		cmocka_unit_test(lists_counters),
+		cmocka_unit_test(refuses_other_counters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
