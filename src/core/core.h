@@ -41,7 +41,7 @@
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
  * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock,
- *   &uvm_policies.lock
+ *   &uvm_policies.lock, &uvm_windows.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
@@ -118,6 +118,37 @@ unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
 unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem);
 void uvm_devmem_close(struct uvm_devmem *mem);
 
+/* ---- what a CPU fault brings home (window.c) ---- */
+
+#define UVM_WINDOW_MIN	((unsigned long)SZ_64K)
+#define UVM_WINDOW_BITS	5
+
+/**
+ * struct uvm_window - a window of some mm
+ * @mm: whose; compared, never followed
+ * @next: where it ended
+ * @size: how large it was, before a VMA or a block cut it
+ */
+struct uvm_window {
+	const struct mm_struct *mm;
+	unsigned long next;
+	unsigned long size;
+};
+
+/**
+ * struct uvm_windows - the last windows in a GPU's memory
+ * @lock: protects @slots
+ * @slots: by mm and address
+ */
+struct uvm_windows {
+	spinlock_t lock;
+	struct uvm_window slots[1 << UVM_WINDOW_BITS];
+};
+
+void uvm_window_init(struct uvm_windows *windows);
+void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vma,
+		    unsigned long address, unsigned long *start, unsigned long *end);
+
 /* ---- GPUs (gpu.c) ---- */
 
 /**
@@ -138,6 +169,7 @@ void uvm_devmem_close(struct uvm_devmem *mem);
  * @next_engine: spreads copies over the engines
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
  * @stats: what its faults, and those of the CPU in its memory, took
+ * @windows: what CPU faults in its memory brought home last
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -155,6 +187,7 @@ struct uvm_gpu {
 	atomic_t next_engine;
 	bool lost;
 	struct uvm_stats stats;
+	struct uvm_windows windows;
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);

@@ -276,6 +276,7 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	kref_init(&gpu->ref);
 	init_completion(&gpu->gone);
 	xa_init(&gpu->spaces);
+	uvm_window_init(&gpu->windows);
 	INIT_WORK(&gpu->fault_work, uvm_fault_worker);
 	gpu->faults = kvcalloc(UVM_FAULT_BATCH, sizeof(*gpu->faults), GFP_KERNEL);
 	if (!gpu->faults) {

@@ -33,9 +33,6 @@
 #include "migrate.h"
 #include "residency.h"
 
-/* A CPU touch of a private page brings back this much around it. */
-#define UVM_CPU_FAULT_WINDOW	SZ_64K
-
 /* So often it is tried, if the copy fails, before the process is told. */
 #define UVM_CPU_FAULT_TRIES	3
 
@@ -512,14 +509,12 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct uvm_gpu *gpu = uvm_gpu_of_page(vmf->page);
-	unsigned long address = vmf->address & PAGE_MASK;
-	unsigned long start = ALIGN_DOWN(address, UVM_CPU_FAULT_WINDOW);
-	unsigned long end = min(start + UVM_CPU_FAULT_WINDOW, vmf->vma->vm_end);
+	unsigned long start, end, address = vmf->address & PAGE_MASK;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	int tries = UVM_CPU_FAULT_TRIES;
 	struct uvm_move *mv;
 
-	start = max(start, vmf->vma->vm_start);
+	uvm_window_get(&gpu->windows, vmf->vma, address, &start, &end);
 	mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
 	if (!mv)
 		return VM_FAULT_OOM;
