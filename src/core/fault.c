@@ -31,6 +31,7 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "prefetch.h"
 #include "service.h"
 #include "trace.h"
 
@@ -53,6 +54,8 @@ static unsigned int uvm_fault_batch(void)
  * @nr: number of @faults
  * @faults: sorted by address
  * @access: by page of a block, what is wanted
+ * @nothing: in place of @access, if nothing is
+ * @streams: which blocks come next
  * @busy_blocks: some block of the share kept changing
  * @backoff_ms: how long the last replay was put off for that
  * @svc: for uvm_service_block()
@@ -65,6 +68,8 @@ struct uvm_fault_queue {
 	unsigned int nr;
 	struct uvm_gpu_fault faults[UVM_FAULT_BATCH];
 	u8 access[UVM_BLOCK_PAGES];
+	u8 nothing[UVM_BLOCK_PAGES];
+	struct uvm_streams streams;
 	bool busy_blocks;
 	unsigned int backoff_ms;
 	struct uvm_service *svc;
@@ -269,6 +274,32 @@ static void uvm_fault_replay(struct uvm_gpu_space *gs)
 	gs->gpu->desc.ops->fault_replay(gs->gpu);
 }
 
+/*
+ * If the faults go through memory block by block, brings the next ones. The GPU goes on
+ * meanwhile, as far as it can.
+ */
+static bool uvm_fault_serve_ahead(struct uvm_fault_queue *queue, unsigned long base)
+{
+	unsigned long block = base >> UVM_BLOCK_SHIFT;
+	struct uvm_gpu_space *gs = queue->gs;
+	unsigned int ahead;
+	int step;
+
+	ahead = uvm_streams_fault(&queue->streams, block, &step);
+	for (; ahead; ahead--) {
+		block += step;
+		if (!uvm_service_wants_ahead(queue->svc, block << UVM_BLOCK_SHIFT))
+			break;
+		uvm_fault_replay(gs);
+		if (!uvm_service_block(queue->svc, block << UVM_BLOCK_SHIFT, NULL) ||
+		    uvm_mirror_block(gs, queue->req, block << UVM_BLOCK_SHIFT,
+				     queue->nothing,
+				     uvm_service_hold(queue->svc)) == -ESRCH)
+			return false;
+	}
+	return true;
+}
+
 /* What is allocated on the way is charged to the process that wants it. */
 static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 {
@@ -279,7 +310,8 @@ static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 
 	for (i = 0; entered && i < queue->nr; i += n) {
 		n = uvm_fault_block_run(queue->faults + i, queue->nr - i);
-		entered = uvm_fault_serve_block(queue, queue->faults + i, n);
+		entered = uvm_fault_serve_block(queue, queue->faults + i, n) &&
+			  uvm_fault_serve_ahead(queue, uvm_fault_block(queue->faults + i));
 		cond_resched();
 	}
 	set_active_memcg(old);

@@ -6,6 +6,9 @@
  * want now and those that are there. A fault takes along the 64 KiB around it. A larger
  * aligned part of the block comes as a whole as soon as more than a given share of it
  * is there or on its way: so the more a GPU uses of a block, the larger the steps.
+ *
+ * And which blocks: faults in neighbouring blocks, one after the other, are a stream,
+ * which is worth twice as many blocks ahead each time that it comes to the end of them.
  */
 #include "core.h"
 
@@ -73,4 +76,74 @@ void uvm_prefetch_grow(unsigned long *want, const unsigned long *there,
 	bitmap_and(region, region, may, UVM_BLOCK_PAGES);
 	bitmap_andnot(region, region, there, UVM_BLOCK_PAGES);
 	bitmap_or(want, want, region, UVM_BLOCK_PAGES);
+}
+
+/* A stream is worth so many blocks at most, 16 MiB. */
+#define UVM_STREAM_MAX	8U
+
+/* Between the last fault and what comes next: prefetched, but for what couldn't. */
+static bool uvm_stream_is_inside(const struct uvm_stream *stream, unsigned long block)
+{
+	if (!stream->ahead)
+		return false;
+	return stream->step > 0 ? block > stream->last && block < stream->edge :
+				  block < stream->last && block > stream->edge;
+}
+
+static bool uvm_stream_has(const struct uvm_stream *stream, unsigned long block)
+{
+	return block == stream->last || block == stream->last + 1 ||
+	       block + 1 == stream->last ||
+	       (stream->ahead && block == stream->edge) ||
+	       uvm_stream_is_inside(stream, block);
+}
+
+/* A fault in @block, which is one of the stream's. Returns what that is worth. */
+static unsigned int uvm_stream_fault(struct uvm_stream *stream, unsigned long block)
+{
+	bool inside = uvm_stream_is_inside(stream, block);
+	unsigned long last = stream->last;
+
+	if (block == last)
+		return 0;
+	stream->last = block;
+	if (stream->ahead && block == stream->edge) {
+		stream->ahead = min(2 * stream->ahead, UVM_STREAM_MAX);
+	} else if (inside) {
+		return 0;
+	} else {
+		stream->step = block > last ? 1 : -1;
+		stream->ahead = 1;
+	}
+	stream->edge = block + stream->step * (stream->ahead + 1L);
+	return stream->ahead;
+}
+
+/**
+ * uvm_streams_fault() - a block has a fault
+ * @streams: zeroed at first
+ * @block: its number
+ * @step: 1 or -1: where the next blocks are
+ *
+ * Several streams may take turns: a GPU that copies has two.
+ *
+ * Return: how many blocks, in that direction, should come along.
+ */
+unsigned int uvm_streams_fault(struct uvm_streams *streams, unsigned long block,
+			       int *step)
+{
+	struct uvm_stream *stream;
+	unsigned int i, ahead;
+
+	for (i = 0; i < UVM_STREAMS; i++) {
+		stream = &streams->streams[i];
+		if (!uvm_stream_has(stream, block))
+			continue;
+		ahead = uvm_stream_fault(stream, block);
+		*step = stream->step;
+		return ahead;
+	}
+	stream = &streams->streams[streams->oldest++ % UVM_STREAMS];
+	*stream = (struct uvm_stream){ .last = block };
+	return 0;
 }

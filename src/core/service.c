@@ -67,7 +67,7 @@ struct uvm_service {
  * @base: address of the block
  * @first: its first page in the block
  * @end: the page after its last one
- * @access: as for uvm_service_block()
+ * @access: as for uvm_service_block(), or NULL if nobody faults there
  * @dest: where its pages go
  * @stay: those that are in system memory don't
  * @home: those go that are on another GPU, to system memory, and no others
@@ -132,7 +132,7 @@ static bool uvm_part_choose(struct uvm_part *part, const struct uvm_gpu_space *g
 	if (!uvm_policy_moves(policy))
 		return false;
 	if (part->home)
-		return true;
+		return part->access;
 	if (policy->dest_kind == UVM_DEST_CPU_NODE) {
 		part->dest.node = policy->dest_id;
 	} else if (!uvm_gpu_is_numa(gpu)) {
@@ -201,7 +201,7 @@ static void uvm_part_sort_page(struct uvm_service *svc, const struct uvm_part *p
 {
 	if (!uvm_part_may_move(svc, part, i))
 		return;
-	if (part->access[i])
+	if (part->access && part->access[i])
 		uvm_part_sort_fault(svc, part, i);
 	else if (!uvm_part_is_shared(part, svc->pfns[i]))
 		__set_bit(i, svc->may);
@@ -227,7 +227,7 @@ static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 		uvm_part_sort_page(svc, part, i);
 	if (!uvm_service_is_full(svc))
 		bitmap_or(svc->hold, svc->hold, svc->may, UVM_BLOCK_PAGES);
-	if (!part->dest.gpu)
+	if (part->access && !part->dest.gpu)
 		bitmap_zero(svc->may, UVM_BLOCK_PAGES);
 }
 
@@ -242,8 +242,8 @@ static bool uvm_part_is_huge(const struct uvm_service *svc, const struct uvm_par
 static void uvm_part_grow(struct uvm_service *svc, const struct uvm_part *part)
 {
 	bitmap_copy(svc->want, svc->faults, UVM_BLOCK_PAGES);
-	if (uvm_part_is_huge(svc, part) &&
-	    !bitmap_empty(svc->want, UVM_BLOCK_PAGES))
+	if (!part->access || (uvm_part_is_huge(svc, part) &&
+			      !bitmap_empty(svc->want, UVM_BLOCK_PAGES)))
 		bitmap_or(svc->want, svc->want, svc->may, UVM_BLOCK_PAGES);
 	else if (part->prefetch)
 		uvm_prefetch_grow(svc->want, svc->there, svc->may,
@@ -363,7 +363,7 @@ static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
 		part.first = (addr - base) >> PAGE_SHIFT;
 		part.end = (last + 1 - base) >> PAGE_SHIFT;
 		if (uvm_part_choose(&part, svc->gs, &policy) &&
-		    !uvm_part_serve(svc, &part))
+		    (access || part.prefetch) && !uvm_part_serve(svc, &part))
 			return false;
 	}
 	return true;
@@ -414,11 +414,21 @@ const unsigned long *uvm_service_hold(const struct uvm_service *svc)
 	return svc->hold;
 }
 
+/* Is there such a block, and memory for more than just it? */
+bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+
+	return base < gs->vs->mm->task_size && !uvm_gpu_is_numa(gs->gpu) &&
+	       uvm_devmem_free_pages(&gs->gpu->mem) >= 2 * UVM_BLOCK_PAGES;
+}
+
 /**
  * uvm_service_block() - move pages of a block to where they are wanted
  * @svc: of a GPU space that the caller entered, and whose mm it retains
  * @base: address of the block, in the address space
- * @access: by page, enum uvm_access of what faults want, or 0
+ * @access: by page, enum uvm_access of what faults want, or 0. NULL if there is no
+ *	fault, but the whole block will be wanted soon.
  *
  * uvm_service_hold() then tells which pages aren't to be mapped.
  *

@@ -50,6 +50,11 @@ bool uvm_service_block(struct uvm_service *svc, unsigned long base, const u8 *ac
 	return true;
 }
 
+bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
+{
+	return false;
+}
+
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long base, const u8 *access,
 		     const unsigned long *hold)

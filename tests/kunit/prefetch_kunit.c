@@ -121,7 +121,59 @@ static void prefetch_not_what_is_there(struct kunit *test)
 	expect_want(test, &m, 72, 80);
 }
 
+static void stream_up_and_down(struct kunit *test)
+{
+	static const unsigned int worth[] = { 1, 2, 4, 8, 8 };
+	struct uvm_streams streams = {};
+	unsigned long up = 1000, down = 500;
+	unsigned int i;
+	int step;
+
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, up++, &step), 0U);
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, down--, &step), 0U);
+	for (i = 0; i < ARRAY_SIZE(worth); i++) {
+		KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, up, &step),
+				worth[i]);
+		KUNIT_EXPECT_EQ(test, step, 1);
+		KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, down, &step),
+				worth[i]);
+		KUNIT_EXPECT_EQ(test, step, -1);
+		/* Again there is nothing new. */
+		KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, up, &step), 0U);
+		up += worth[i] + 1;
+		down -= worth[i] + 1;
+	}
+}
+
+static void stream_is_none(struct kunit *test)
+{
+	static const unsigned long blocks[] = { 7, 33, 90, 14, 33, 55, 77, 20 };
+	struct uvm_streams streams = {};
+	unsigned int i;
+	int step;
+
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, blocks[i], &step),
+				0U);
+}
+
+static void stream_with_gaps(struct kunit *test)
+{
+	struct uvm_streams streams = {};
+	int step;
+
+	uvm_streams_fault(&streams, 10, &step);
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, 11, &step), 1U);
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, 13, &step), 2U);
+	/* 14 and 15 were prefetched; a page of 15 was left out. */
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, 15, &step), 0U);
+	KUNIT_EXPECT_EQ(test, uvm_streams_fault(&streams, 16, &step), 4U);
+}
+
 static struct kunit_case prefetch_cases[] = {
+	KUNIT_CASE(stream_up_and_down),
+	KUNIT_CASE(stream_is_none),
+	KUNIT_CASE(stream_with_gaps),
 	KUNIT_CASE(prefetch_single_fault),
 	KUNIT_CASE(prefetch_never),
 	KUNIT_CASE(prefetch_sequence),
