@@ -26,6 +26,7 @@
 #include "delay.h"
 #include "policy.h"
 #include "stats.h"
+#include "thrash.h"
 
 /**
  * DOC: Locks, outermost first
@@ -37,6 +38,7 @@
  * → mmap_lock
  * → &uvm_va_space.lock: GPU spaces, channels, range groups and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
+ * → &uvm_thrash.lock: pages that bounce
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
@@ -352,6 +354,7 @@ struct uvm_fault_queue;
  * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
+ * @thrash: pages that bounce
  * @stats: what its faults took
  * @dying: nobody may enter any more
  * @detached: nobody is in it any more. Protected by &uvm_va_space.teardown, as is
@@ -369,6 +372,7 @@ struct uvm_gpu_space {
 	struct mutex notifier_lock;
 	struct xarray spans;
 	struct xarray channels;
+	struct uvm_thrash thrash;
 	struct uvm_stats stats;
 	bool dying;
 	bool detached;
@@ -600,6 +604,8 @@ void uvm_mirror_request_free(struct uvm_mirror_request *req);
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long addr, const u8 *access,
 		     const unsigned long *hold);
+void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
+		      unsigned long end);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,

@@ -25,6 +25,9 @@ static const char * const uvm_stat_names[UVM_STAT_NR] = {
 	[UVM_STAT_CANCELS] = "cancels",
 	[UVM_STAT_REPLAYS] = "replays",
 	[UVM_STAT_RETRIES] = "retries",
+	[UVM_STAT_THROTTLED] = "throttled",
+	[UVM_STAT_PINNED] = "pinned",
+	[UVM_STAT_UNPINNED] = "unpinned",
 	[UVM_STAT_CPU_FAULTS] = "cpu-faults",
 	[UVM_STAT_CPU_MOVED] = "cpu-moved",
 };

@@ -219,6 +219,14 @@ static bool uvm_fault_cancel(struct uvm_gpu_space *gs,
 	return true;
 }
 
+/* Is it left for later? */
+static bool uvm_fault_is_held(const struct uvm_fault_queue *queue,
+			      const struct uvm_gpu_fault *fault)
+{
+	return test_bit((fault->address >> PAGE_SHIFT) % UVM_BLOCK_PAGES,
+			uvm_service_hold(queue->svc));
+}
+
 /*
  * Serves @nr faults in one block one by one, to find those to blame: together they
  * failed with @ret.
@@ -231,6 +239,8 @@ static bool uvm_fault_serve_singly(struct uvm_fault_queue *queue,
 	unsigned int i;
 
 	for (i = 0; i < nr && ret != -ESRCH; i++) {
+		if (uvm_fault_is_held(queue, &faults[i]))
+			continue;
 		if (nr > 1) {
 			uvm_fault_collect(queue->access, &faults[i], 1);
 			ret = uvm_mirror_block(queue->gs, queue->req, base,
@@ -351,17 +361,25 @@ static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
 
 /*
  * Blocks that keep changing are left alone for a while, the longer the more often it
- * happens. Returns false if the GPU space went down meanwhile.
+ * happens; pages that bounce are left to others. Returns false if the GPU space went down meanwhile.
  */
 static bool uvm_fault_back_off(struct uvm_fault_queue *queue)
 {
-	if (!queue->busy_blocks) {
+	unsigned int us = 0;
+
+	if (uvm_service_throttled(queue->svc))
+		us = uvm_thrash_nap_us();
+	if (queue->busy_blocks) {
+		queue->backoff_ms = clamp(2 * queue->backoff_ms, 1U,
+					  UVM_FAULT_BACKOFF_MS);
+		us = max_t(unsigned int, us, queue->backoff_ms * USEC_PER_MSEC);
+	} else {
 		queue->backoff_ms = 0;
-		return true;
 	}
-	queue->backoff_ms = clamp(2 * queue->backoff_ms, 1U, UVM_FAULT_BACKOFF_MS);
+	if (!us)
+		return true;
 	uvm_gpu_space_leave(queue->gs);
-	msleep(queue->backoff_ms);
+	fsleep(us);
 	return uvm_gpu_space_enter(queue->gs);
 }
 

@@ -52,6 +52,7 @@ static void uvm_gpu_space_free(struct kref *ref)
 
 	uvm_mirror_free(gs);
 	uvm_fault_queue_free(gs->faults);
+	uvm_thrash_fini(&gs->thrash);
 	xa_destroy(&gs->channels);
 	mutex_destroy(&gs->notifier_lock);
 	kfree(gs);
@@ -113,6 +114,7 @@ static struct uvm_gpu_space *uvm_gpu_space_alloc(struct uvm_va_space *vs,
 	mutex_init(&gs->notifier_lock);
 	xa_init(&gs->spans);
 	xa_init(&gs->channels);
+	uvm_thrash_init(&gs->thrash, gs);
 
 	/* The notifier runs under reclaim: make lockdep see that at once. */
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -206,6 +208,7 @@ static void uvm_gpu_space_detach(struct uvm_gpu_space *gs)
 	xa_erase(&gs->gpu->spaces, gs->as->id);
 	uvm_gpu_space_leave(gs);
 	wait_for_completion(&gs->idle);
+	uvm_thrash_stop(&gs->thrash);
 	gs->detached = true;
 }
 

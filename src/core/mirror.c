@@ -721,6 +721,24 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 	return ret;
 }
 
+/**
+ * uvm_mirror_unmap() - take entries away, to see who wants them
+ * @gs: GPU space that the caller entered
+ * @start: first byte
+ * @end: the byte after the last one, in the same span
+ */
+void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
+		      unsigned long end)
+{
+	struct uvm_span *span = xa_load(&gs->spans, start >> UVM_SPAN_SHIFT);
+
+	if (!span)
+		return;
+	mutex_lock(&gs->notifier_lock);
+	uvm_span_unmap(span, start, end);
+	mutex_unlock(&gs->notifier_lock);
+}
+
 static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
 			   unsigned long npages, unsigned long *pfns,
 			   unsigned long flags)

@@ -46,6 +46,7 @@ MODULE_PARM_DESC(prefetch_threshold,
  * @may: pages of the part that may come along
  * @hold: pages of the block that aren't to be mapped where they are, since they would
  *	never move then
+ * @throttled: some fault was left for later
  */
 struct uvm_service {
 	struct uvm_gpu_space *gs;
@@ -59,6 +60,7 @@ struct uvm_service {
 	DECLARE_BITMAP(other, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(may, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(hold, UVM_BLOCK_PAGES);
+	bool throttled;
 };
 
 /**
@@ -78,7 +80,7 @@ struct uvm_part {
 	unsigned long base;
 	unsigned int first;
 	unsigned int end;
-	const u8 *access;
+	u8 *access;
 	struct uvm_target dest;
 	bool stay;
 	bool home;
@@ -169,7 +171,8 @@ static bool uvm_part_is_at_home(const struct uvm_service *svc,
 
 /* May the page move, for all that is known of it? */
 static bool uvm_part_may_move(const struct uvm_service *svc,
-			      const struct uvm_part *part, unsigned int i)
+			      const struct uvm_part *part,
+			      const struct uvm_thrash_block *tb, unsigned int i)
 {
 	/* A page that NUMA balancing hides isn't valid, but it is there. */
 	bool present = svc->pfns[i] & HMM_PFN_VALID ||
@@ -177,32 +180,47 @@ static bool uvm_part_may_move(const struct uvm_service *svc,
 
 	if (test_bit(i, svc->there))
 		return false;
-	return !(present && !test_bit(i, svc->other) &&
+	return !uvm_thrash_is_pinned(tb, i) &&
+	       !(present && !test_bit(i, svc->other) &&
 		 uvm_part_is_at_home(svc, part, i));
 }
 
 static void uvm_part_sort_fault(struct uvm_service *svc, const struct uvm_part *part,
-				unsigned int i)
+				struct uvm_thrash_block *tb, unsigned int i)
 {
+	struct uvm_thrash *thrash = &svc->gs->thrash;
 	bool write = part->access[i] > UVM_ACCESS_READ;
+	enum uvm_thrash_verdict verdict = UVM_THRASH_MOVE;
 
 	if (write && !(part->vma->vm_flags & VM_WRITE))
 		return;
 	if (!write && uvm_part_is_shared(part, svc->pfns[i]))
 		return;
-	if (uvm_part_is_shared(part, svc->pfns[i]))
+	if (tb)
+		verdict = uvm_thrash_fault(thrash, tb, i);
+	if (verdict == UVM_THRASH_WAIT) {
+		trace_uvm_fault_throttle(svc->gs->vs->id, svc->gs->gpu->id,
+					 part->base + i * PAGE_SIZE, 1);
+		svc->throttled = true;
+		__set_bit(i, svc->hold);
+		part->access[i] = 0;
+	} else if (verdict == UVM_THRASH_STAY) {
+		trace_uvm_fault_pin(svc->gs->vs->id, svc->gs->gpu->id,
+				    part->base + i * PAGE_SIZE, 1);
+	} else if (uvm_part_is_shared(part, svc->pfns[i])) {
 		__set_bit(i, svc->late);
-	else
+	} else {
 		__set_bit(i, svc->faults);
+	}
 }
 
 static void uvm_part_sort_page(struct uvm_service *svc, const struct uvm_part *part,
-			       unsigned int i)
+			       struct uvm_thrash_block *tb, unsigned int i)
 {
-	if (!uvm_part_may_move(svc, part, i))
+	if (!uvm_part_may_move(svc, part, tb, i))
 		return;
 	if (part->access && part->access[i])
-		uvm_part_sort_fault(svc, part, i);
+		uvm_part_sort_fault(svc, part, tb, i);
 	else if (!uvm_part_is_shared(part, svc->pfns[i]))
 		__set_bit(i, svc->may);
 }
@@ -218,13 +236,18 @@ static bool uvm_service_is_full(const struct uvm_service *svc)
 /* What moves, of the part: for faults, and along with them. */
 static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 {
+	struct uvm_thrash *thrash = &svc->gs->thrash;
+	struct uvm_thrash_block *tb;
 	unsigned int i;
 
 	bitmap_zero(svc->faults, UVM_BLOCK_PAGES);
 	bitmap_zero(svc->late, UVM_BLOCK_PAGES);
 	bitmap_zero(svc->may, UVM_BLOCK_PAGES);
+	mutex_lock(&thrash->lock);
+	tb = uvm_thrash_find(thrash, part->base >> UVM_BLOCK_SHIFT);
 	for (i = part->first; i < part->end; i++)
-		uvm_part_sort_page(svc, part, i);
+		uvm_part_sort_page(svc, part, tb, i);
+	mutex_unlock(&thrash->lock);
 	if (!uvm_service_is_full(svc))
 		bitmap_or(svc->hold, svc->hold, svc->may, UVM_BLOCK_PAGES);
 	if (part->access && !part->dest.gpu)
@@ -341,6 +364,8 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 	uvm_gpu_space_count(svc->gs, UVM_STAT_PREFETCHED, moved - faults);
 	trace_uvm_fault_migrate(svc->gs->vs->id, svc->gs->gpu->id, part->base,
 				faults, moved - faults);
+	if (faults)
+		uvm_thrash_moved(&svc->gs->thrash, part->base >> UVM_BLOCK_SHIFT);
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
 	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
 	       uvm_part_move_late(svc, part);
@@ -348,7 +373,7 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 
 /* All parts of a VMA in the block. */
 static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
-			    unsigned long base, const u8 *access)
+			    unsigned long base, u8 *access)
 {
 	unsigned long addr = max(base, vma->vm_start);
 	unsigned long end = min(base + UVM_BLOCK_SIZE, vma->vm_end);
@@ -392,7 +417,7 @@ static bool uvm_service_look(struct uvm_service *svc, unsigned long base)
 }
 
 static bool uvm_service_locked(struct uvm_service *svc, unsigned long base,
-			       const u8 *access)
+			       u8 *access)
 {
 	struct mm_struct *mm = svc->gs->vs->mm;
 	struct vm_area_struct *vma;
@@ -414,6 +439,15 @@ const unsigned long *uvm_service_hold(const struct uvm_service *svc)
 	return svc->hold;
 }
 
+/* Was some fault left for later since this was asked last? */
+bool uvm_service_throttled(struct uvm_service *svc)
+{
+	bool throttled = svc->throttled;
+
+	svc->throttled = false;
+	return throttled;
+}
+
 /* Is there such a block, and memory for more than just it? */
 bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
 {
@@ -427,8 +461,9 @@ bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
  * uvm_service_block() - move pages of a block to where they are wanted
  * @svc: of a GPU space that the caller entered, and whose mm it retains
  * @base: address of the block, in the address space
- * @access: by page, enum uvm_access of what faults want, or 0. NULL if there is no
- *	fault, but the whole block will be wanted soon.
+ * @access: by page, enum uvm_access of what faults want, or 0; where a fault is to
+ *	wait it becomes 0. NULL if there is no fault, but the whole block will be
+ *	wanted soon.
  *
  * uvm_service_hold() then tells which pages aren't to be mapped.
  *
@@ -436,7 +471,7 @@ bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
  *
  * Return: false if the GPU space went down: then the caller is no longer in it.
  */
-bool uvm_service_block(struct uvm_service *svc, unsigned long base, const u8 *access)
+bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access)
 {
 	struct uvm_gpu_space *gs = svc->gs;
 	bool entered;

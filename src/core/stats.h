@@ -15,6 +15,9 @@
  * @UVM_STAT_CANCELS: faults that could not be served
  * @UVM_STAT_REPLAYS: replays
  * @UVM_STAT_RETRIES: blocks that kept changing while they were served
+ * @UVM_STAT_THROTTLED: faults left for later, since their pages bounce
+ * @UVM_STAT_PINNED: pages mapped where they are, since they bounce
+ * @UVM_STAT_UNPINNED: those of them that may move again
  * @UVM_STAT_CPU_FAULTS: CPU faults on private pages; of a GPU only
  * @UVM_STAT_CPU_MOVED: pages that they brought home; of a GPU only
  * @UVM_STAT_NR: number of counters
@@ -28,6 +31,9 @@ enum uvm_stat {
 	UVM_STAT_CANCELS,
 	UVM_STAT_REPLAYS,
 	UVM_STAT_RETRIES,
+	UVM_STAT_THROTTLED,
+	UVM_STAT_PINNED,
+	UVM_STAT_UNPINNED,
 	UVM_STAT_CPU_FAULTS,
 	UVM_STAT_CPU_MOVED,
 	UVM_STAT_NR,

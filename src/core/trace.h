@@ -108,6 +108,36 @@ TRACE_EVENT(uvm_fault_replay,
 	TP_printk("va_space=%u gpu=%u", __entry->va_space, __entry->gpu)
 );
 
+/* What became of pages that bounce. */
+DECLARE_EVENT_CLASS(uvm_fault_pages,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
+	TP_ARGS(va_space, gpu, address, pages),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(unsigned long, address)
+		__field(unsigned int, pages)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->address = address;
+		__entry->pages = pages;
+	),
+	TP_printk("va_space=%u gpu=%u address=%#lx pages=%u", __entry->va_space,
+		  __entry->gpu, __entry->address, __entry->pages)
+);
+
+DEFINE_EVENT(uvm_fault_pages, uvm_fault_throttle,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
+	TP_ARGS(va_space, gpu, address, pages));
+DEFINE_EVENT(uvm_fault_pages, uvm_fault_pin,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
+	TP_ARGS(va_space, gpu, address, pages));
+DEFINE_EVENT(uvm_fault_pages, uvm_fault_unpin,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
+	TP_ARGS(va_space, gpu, address, pages));
+
 /* Pages of a block moved for faults, or came along. */
 TRACE_EVENT(uvm_fault_migrate,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned long block, unsigned int faults,

@@ -45,7 +45,17 @@ const unsigned long *uvm_service_hold(const struct uvm_service *svc)
 	return none;
 }
 
-bool uvm_service_block(struct uvm_service *svc, unsigned long base, const u8 *access)
+bool uvm_service_throttled(struct uvm_service *svc)
+{
+	return false;
+}
+
+unsigned int uvm_thrash_nap_us(void)
+{
+	return 0;
+}
+
+bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access)
 {
 	return true;
 }

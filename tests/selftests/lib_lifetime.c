@@ -95,7 +95,8 @@ void uuid_text(const uint8_t *uuid, char *text)
 static const char * const counter_names[NR_COUNTERS] = {
 	[BATCHES] = "batches", [FAULTS] = "faults", [DUPLICATES] = "duplicates",
 	[MOVED] = "moved", [PREFETCHED] = "prefetched", [CANCELS] = "cancels",
-	[REPLAYS] = "replays", [RETRIES] = "retries", [CPU_FAULTS] = "cpu-faults",
+	[REPLAYS] = "replays", [RETRIES] = "retries", [THROTTLED] = "throttled",
+	[PINNED] = "pinned", [UNPINNED] = "unpinned", [CPU_FAULTS] = "cpu-faults",
 	[CPU_MOVED] = "cpu-moved",
 };
 

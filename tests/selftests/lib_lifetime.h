@@ -41,7 +41,7 @@ bool proof_gone(int proof);
 /* Counters of faults. The last two are of GPUs only, not of VA spaces. */
 enum counter {
 	BATCHES, FAULTS, DUPLICATES, MOVED, PREFETCHED, CANCELS, REPLAYS, RETRIES,
-	CPU_FAULTS, CPU_MOVED, NR_COUNTERS,
+	THROTTLED, PINNED, UNPINNED, CPU_FAULTS, CPU_MOVED, NR_COUNTERS,
 };
 #define VIEW_COUNTERS	CPU_FAULTS
 
