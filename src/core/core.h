@@ -574,14 +574,17 @@ u64 uvm_next_id(void);
 /**
  * struct uvm_dma_block - DMA mappings of the system pages a GPU maps in a block
  * @map: by page: DMA address, with UVM_DMA_WRITE if the GPU may write there; or
- *	UVM_DMA_NONE. Protected by &uvm_gpu_space.notifier_lock; the fault worker
- *	alone adds.
+ *	UVM_DMA_NONE. The first one may be UVM_DMA_HUGE: then it is of all the
+ *	block, and the others are UVM_DMA_NONE. Protected by
+ *	&uvm_gpu_space.notifier_lock; the fault worker alone adds.
  */
 struct uvm_dma_block {
 	dma_addr_t map[UVM_BLOCK_PAGES];
 };
 
 #define UVM_DMA_WRITE	((dma_addr_t)1)
+#define UVM_DMA_HUGE	((dma_addr_t)2)
+#define UVM_DMA_FLAGS	(UVM_DMA_WRITE | UVM_DMA_HUGE)
 #define UVM_DMA_NONE	(~(dma_addr_t)0)
 
 /**

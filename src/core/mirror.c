@@ -99,24 +99,51 @@ static enum dma_data_direction uvm_dma_dir(bool write)
 	return write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 }
 
-/* Returns UVM_DMA_NONE if it can't be mapped. */
-static dma_addr_t uvm_dma_map(struct uvm_gpu *gpu, struct page *page, bool write)
+static bool uvm_dma_is_huge(dma_addr_t map)
 {
-	dma_addr_t addr = dma_map_page_attrs(gpu->desc.dev, page, 0, PAGE_SIZE,
-					     uvm_dma_dir(write), UVM_DMA_ATTRS);
+	return map != UVM_DMA_NONE && map & UVM_DMA_HUGE;
+}
+
+static size_t uvm_dma_size(dma_addr_t map)
+{
+	return uvm_dma_is_huge(map) ? UVM_BLOCK_SIZE : PAGE_SIZE;
+}
+
+/*
+ * Maps a page, or with UVM_DMA_HUGE in @flags the block that begins with it. Returns
+ * UVM_DMA_NONE if it can't be mapped.
+ */
+static dma_addr_t uvm_dma_map(struct uvm_gpu *gpu, struct page *page,
+			      dma_addr_t flags)
+{
+	dma_addr_t addr = dma_map_page_attrs(gpu->desc.dev, page, 0,
+					     uvm_dma_size(flags),
+					     uvm_dma_dir(flags & UVM_DMA_WRITE),
+					     UVM_DMA_ATTRS);
 
 	if (dma_mapping_error(gpu->desc.dev, addr))
 		return UVM_DMA_NONE;
-	return addr | (write ? UVM_DMA_WRITE : 0);
+	return addr | flags;
 }
 
 static void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *map)
 {
 	if (*map == UVM_DMA_NONE)
 		return;
-	dma_unmap_page_attrs(gpu->desc.dev, *map & ~UVM_DMA_WRITE, PAGE_SIZE,
+	dma_unmap_page_attrs(gpu->desc.dev, *map & ~UVM_DMA_FLAGS,
+			     uvm_dma_size(*map),
 			     uvm_dma_dir(*map & UVM_DMA_WRITE), UVM_DMA_ATTRS);
 	*map = UVM_DMA_NONE;
+}
+
+/* The mapping of a page, alone or with its block. */
+static dma_addr_t uvm_dma_of_page(const struct uvm_dma_block *block, unsigned int i)
+{
+	dma_addr_t huge = READ_ONCE(block->map[0]);
+
+	if (uvm_dma_is_huge(huge))
+		return (huge & ~UVM_DMA_HUGE) + i * PAGE_SIZE;
+	return READ_ONCE(block->map[i]);
 }
 
 /* Is there a mapping that does for the access? */
@@ -144,6 +171,13 @@ static void uvm_span_dma_unmap(struct uvm_span *span, unsigned long start,
 	}
 }
 
+static bool uvm_span_is_huge(const struct uvm_span *span, unsigned long addr)
+{
+	const struct uvm_dma_block *block = span->blocks[uvm_span_block(addr)];
+
+	return block && uvm_dma_is_huge(block->map[0]);
+}
+
 /*
  * A large entry goes as a whole, so the TLB is told about whole blocks. Without a
  * valid entry there is nothing that a TLB could hold.
@@ -157,9 +191,32 @@ static void uvm_span_unmap(struct uvm_span *span, unsigned long start,
 	unsigned long last = ALIGN(end, UVM_BLOCK_SIZE);
 
 	lockdep_assert_held(&span->gs->notifier_lock);
+	/* A DMA mapping of a whole block goes as a whole, with all that uses it. */
+	if (uvm_span_is_huge(span, start))
+		start = first;
+	if (uvm_span_is_huge(span, end - 1))
+		end = last;
 	if (ops->unmap(as, start, end - start))
 		ops->tlb_invalidate(as, first, last - first);
 	uvm_span_dma_unmap(span, start, end);
+}
+
+/**
+ * uvm_mirror_unmap() - take entries away, to see who wants them
+ * @gs: GPU space that the caller entered
+ * @start: first byte
+ * @end: the byte after the last one, in the same span
+ */
+void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
+		      unsigned long end)
+{
+	struct uvm_span *span = xa_load(&gs->spans, start >> UVM_SPAN_SHIFT);
+
+	if (!span)
+		return;
+	mutex_lock(&gs->notifier_lock);
+	uvm_span_unmap(span, start, end);
+	mutex_unlock(&gs->notifier_lock);
 }
 
 static bool uvm_span_invalidate(struct mmu_interval_notifier *mni,
@@ -495,16 +552,56 @@ static int uvm_mirror_begin(struct uvm_gpu_space *gs, struct hmm_range *range,
 	return ret;
 }
 
+/* Is all of the block one piece of system memory, and to be mapped? */
+static bool uvm_mirror_is_huge(const struct uvm_gpu *gpu, const unsigned long *pfns)
+{
+	unsigned int i;
+
+	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) ||
+	    !(pfns[0] & HMM_PFN_VALID) ||
+	    hmm_pfn_to_map_order(pfns[0]) < UVM_BLOCK_SHIFT - PAGE_SHIFT ||
+	    uvm_page_is_ours(hmm_pfn_to_page(pfns[0])))
+		return false;
+	for (i = 1; i < UVM_BLOCK_PAGES; i++)
+		if (pfns[i] != pfns[0] + i)
+			return false;
+	return true;
+}
+
+/*
+ * Tries for one mapping of the whole block, in place of none or of one that is too
+ * weak. Mappings of single pages stay what they are.
+ */
+static bool uvm_mirror_dma_map_huge(struct uvm_gpu *gpu,
+				    const struct uvm_dma_block *block,
+				    struct uvm_mirror_request *req)
+{
+	bool write = req->pfns[0] & HMM_PFN_WRITE;
+	bool huge = uvm_dma_is_huge(READ_ONCE(block->map[0]));
+	dma_addr_t flags = UVM_DMA_HUGE | (write ? UVM_DMA_WRITE : 0);
+	unsigned int i;
+
+	if (huge && uvm_dma_serves(READ_ONCE(block->map[0]), write))
+		return true;
+	for (i = 0; !huge && i < UVM_BLOCK_PAGES; i++)
+		if (READ_ONCE(block->map[i]) != UVM_DMA_NONE)
+			return false;
+	req->dma[0] = uvm_dma_map(gpu, hmm_pfn_to_page(req->pfns[0]), flags);
+	if (IS_ALIGNED(req->dma[0] & ~UVM_DMA_FLAGS, UVM_BLOCK_SIZE))
+		return true;
+	uvm_dma_unmap(gpu, &req->dma[0]);
+	return false;
+}
+
 /*
  * DMA-maps the system pages that have no mapping, or one that is too weak. An
  * existing one is for the same page: had the page changed, the notifier would have
  * taken it.
  */
-static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
-			      struct uvm_mirror_request *req, unsigned long base,
-			      const u8 *access)
+static int uvm_mirror_dma_map_pages(struct uvm_gpu *gpu,
+				    const struct uvm_dma_block *block,
+				    struct uvm_mirror_request *req, const u8 *access)
 {
-	struct uvm_dma_block *block = NULL;
 	struct page *page;
 	unsigned int i;
 	bool write;
@@ -513,24 +610,52 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 		if (!(req->pfns[i] & HMM_PFN_VALID))
 			continue;
 		page = hmm_pfn_to_page(req->pfns[i]);
-		if (uvm_page_is_ours(page))
-			continue;
 		/* No entry would do. */
-		if (access[i] == UVM_ACCESS_ATOMIC &&
-		    !uvm_mirror_system_atomics(gs->gpu))
+		if (access[i] == UVM_ACCESS_ATOMIC && !uvm_page_is_ours(page) &&
+		    !uvm_mirror_system_atomics(gpu))
 			return -EFAULT;
-		if (!block)
-			block = uvm_dma_block_get(span, base);
-		if (!block)
-			return -ENOMEM;
 		write = req->pfns[i] & HMM_PFN_WRITE;
-		if (uvm_dma_serves(READ_ONCE(block->map[i]), write))
+		if (uvm_page_is_ours(page) ||
+		    uvm_dma_serves(uvm_dma_of_page(block, i), write))
 			continue;
-		req->dma[i] = uvm_dma_map(gs->gpu, page, write);
+		req->dma[i] = uvm_dma_map(gpu, page, write ? UVM_DMA_WRITE : 0);
 		if (req->dma[i] == UVM_DMA_NONE && access[i])
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+static bool uvm_mirror_has_system(const unsigned long *pfns)
+{
+	unsigned int i;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++)
+		if (pfns[i] & HMM_PFN_VALID &&
+		    !uvm_page_is_ours(hmm_pfn_to_page(pfns[i])))
+			return true;
+	return false;
+}
+
+static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
+			      struct uvm_mirror_request *req, unsigned long base,
+			      const u8 *access)
+{
+	struct uvm_dma_block *block;
+	dma_addr_t first;
+
+	if (!uvm_mirror_has_system(req->pfns))
+		return 0;
+	block = uvm_dma_block_get(span, base);
+	if (!block)
+		return -ENOMEM;
+	if (uvm_mirror_is_huge(gs->gpu, req->pfns) &&
+	    uvm_mirror_dma_map_huge(gs->gpu, block, req))
+		return 0;
+	/* What is too weak as a whole would hide what its pages have alone. */
+	first = READ_ONCE(block->map[0]);
+	if (uvm_dma_is_huge(first) && !(first & UVM_DMA_WRITE))
+		uvm_mirror_unmap(gs, base, base + UVM_BLOCK_SIZE);
+	return uvm_mirror_dma_map_pages(gs->gpu, block, req, access);
 }
 
 /*
@@ -547,6 +672,7 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 {
 	bool write = req->pfns[i] & HMM_PFN_WRITE;
 	struct page *page = hmm_pfn_to_page(req->pfns[i]);
+	dma_addr_t map;
 
 	entry->shift = PAGE_SHIFT;
 	entry->flags = write ? UVM_ENTRY_WRITE : 0;
@@ -566,16 +692,17 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 	/* Nobody keeps the CPU away: atomic among those of this GPU only. */
 	if (write && uvm_mirror_system_atomics(gs->gpu))
 		entry->flags |= UVM_ENTRY_ATOMIC;
-	if (!uvm_dma_serves(block->map[i], write))
+	map = uvm_dma_of_page(block, i);
+	if (!uvm_dma_serves(map, write))
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;
-	entry->addr = block->map[i] & ~UVM_DMA_WRITE;
+	entry->addr = map & ~UVM_DMA_FLAGS;
 	if (write && !folio_test_dirty(page_folio(page)))
 		folio_mark_dirty(page_folio(page));
 	return true;
 }
 
-/* A block that is one piece of device memory takes one large entry. */
+/* A block that is one piece of memory takes one large entry. */
 static void uvm_mirror_merge(const struct uvm_gpu *gpu,
 			     struct uvm_mirror_request *req)
 {
@@ -584,7 +711,6 @@ static void uvm_mirror_merge(const struct uvm_gpu *gpu,
 
 	if (req->nr != UVM_BLOCK_PAGES ||
 	    !(gpu->desc.page_sizes & UVM_BLOCK_SIZE) ||
-	    first->aperture != UVM_APERTURE_DEVICE ||
 	    !IS_ALIGNED(first->addr, UVM_BLOCK_SIZE))
 		return;
 	for (i = 1; i < req->nr; i++)
@@ -719,24 +845,6 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		cond_resched();
 	}
 	return ret;
-}
-
-/**
- * uvm_mirror_unmap() - take entries away, to see who wants them
- * @gs: GPU space that the caller entered
- * @start: first byte
- * @end: the byte after the last one, in the same span
- */
-void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
-		      unsigned long end)
-{
-	struct uvm_span *span = xa_load(&gs->spans, start >> UVM_SPAN_SHIFT);
-
-	if (!span)
-		return;
-	mutex_lock(&gs->notifier_lock);
-	uvm_span_unmap(span, start, end);
-	mutex_unlock(&gs->notifier_lock);
 }
 
 static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
