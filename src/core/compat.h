@@ -9,6 +9,8 @@
 
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
 
 #include <uvm_probes.h>
 
@@ -52,6 +54,45 @@ static inline void uvm_zone_device_page_init(struct page *page,
 static inline struct page *uvm_pgmap_arg_page(struct uvm_pgmap_arg *arg)
 {
 	return (struct page *)arg;
+}
+
+/* Can the kernel give a GPU a page alone that is part of a large folio? */
+#ifdef UVM_HAVE_MAKE_DEVICE_EXCLUSIVE
+#define UVM_EXCLUSIVE_OF_LARGE	true
+#else
+#define UVM_EXCLUSIVE_OF_LARGE	false
+#endif
+
+/*
+ * The page at @addr, of private anonymous memory, locked and with a reference, that
+ * from here on no CPU can touch without a notification: only what has @owner isn't told.
+ * An ERR_PTR: -EOPNOTSUPP where the kernel has no such thing; -EBUSY; what
+ * get_user_pages() says.
+ */
+static inline struct page *uvm_make_exclusive(struct mm_struct *mm, unsigned long addr,
+					      void *owner)
+{
+#if !IS_ENABLED(CONFIG_DEVICE_PRIVATE)
+	return ERR_PTR(-EOPNOTSUPP);
+#elif defined(UVM_HAVE_MAKE_DEVICE_EXCLUSIVE)
+	struct folio *folio;
+
+	return make_device_exclusive(mm, addr, owner, &folio);
+#else
+	struct page *page = NULL;
+	int ret;
+
+	ret = make_device_exclusive_range(mm, addr, addr + PAGE_SIZE, &page, owner);
+	if (ret <= 0)
+		return ERR_PTR(ret ? ret : -EFAULT);
+	return page ? page : ERR_PTR(-EBUSY);
+#endif
+}
+
+static inline void uvm_put_exclusive(struct page *page)
+{
+	unlock_page(page);
+	put_page(page);
 }
 
 #endif /* _UVM_COMPAT_H */

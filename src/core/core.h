@@ -607,6 +607,7 @@ void uvm_mirror_request_free(struct uvm_mirror_request *req);
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long addr, const u8 *access,
 		     const unsigned long *hold);
+const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req);
 void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
 		      unsigned long end);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);

@@ -57,6 +57,9 @@ static unsigned int uvm_fault_batch(void)
  * @nothing: in place of @access, if nothing is
  * @streams: which blocks come next
  * @busy_blocks: some block of the share kept changing
+ * @again: in some block of the share atomics had to wait for a large folio to be split
+ * @stuck_since: since when there was one in each share, jiffies; 0: there was none
+ * @stuck: it takes too long
  * @backoff_ms: how long the last replay was put off for that
  * @svc: for uvm_service_block()
  * @req: for uvm_mirror_block()
@@ -71,10 +74,16 @@ struct uvm_fault_queue {
 	u8 nothing[UVM_BLOCK_PAGES];
 	struct uvm_streams streams;
 	bool busy_blocks;
+	bool again;
+	unsigned long stuck_since;
+	bool stuck;
 	unsigned int backoff_ms;
 	struct uvm_service *svc;
 	struct uvm_mirror_request *req;
 };
+
+/* A large folio that can't be split in this time can't be. */
+#define UVM_FAULT_STUCK		(2 * HZ)
 
 /* A replay is put off so long at most. */
 #define UVM_FAULT_BACKOFF_MS	32U
@@ -180,6 +189,8 @@ static u32 uvm_fault_reason(struct mm_struct *mm, const struct uvm_gpu_fault *fa
 
 	if (error == -ENOMEM)
 		return UVM_FAULT_NO_MEMORY;
+	if (error == -EOPNOTSUPP)
+		return UVM_FAULT_NO_ATOMIC;
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, fault->address);
 	if (!vma)
@@ -247,11 +258,27 @@ static bool uvm_fault_serve_singly(struct uvm_fault_queue *queue,
 					       queue->access,
 					       uvm_service_hold(queue->svc));
 		}
+		if (ret == -EAGAIN)
+			ret = queue->stuck ? -EOPNOTSUPP : -EBUSY;
 		if (ret && ret != -EBUSY && ret != -ESRCH &&
 		    !uvm_fault_cancel(queue->gs, &faults[i], ret))
 			return false;
 	}
 	return ret != -ESRCH;
+}
+
+/*
+ * Some kernels can't give a GPU a page alone that is part of a large folio, and can't
+ * always split one: not while somebody else has the page, and not at all if it is mapped
+ * page by page. Returns true once it took too long.
+ */
+static bool uvm_fault_is_stuck(struct uvm_fault_queue *queue)
+{
+	queue->again = true;
+	if (!queue->stuck_since)
+		queue->stuck_since = jiffies | 1;
+	queue->stuck = time_after(jiffies, queue->stuck_since + UVM_FAULT_STUCK);
+	return queue->stuck;
 }
 
 static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
@@ -269,6 +296,16 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 		return false;
 	ret = uvm_mirror_block(gs, queue->req, base, queue->access,
 			       uvm_service_hold(queue->svc));
+	if (ret == -EOPNOTSUPP || ret == -EAGAIN) {
+		if (!uvm_service_atomics(queue->svc, base, queue->access,
+					 uvm_mirror_atomics_left(queue->req),
+					 ret == -EAGAIN))
+			return false;
+		ret = uvm_mirror_block(gs, queue->req, base, queue->access,
+				       uvm_service_hold(queue->svc));
+	}
+	if (ret == -EAGAIN)
+		ret = uvm_fault_is_stuck(queue) ? -EOPNOTSUPP : -EBUSY;
 	if (ret == -EBUSY) {
 		uvm_gpu_space_count(gs, UVM_STAT_RETRIES, 1);
 		queue->busy_blocks = true;
@@ -326,6 +363,8 @@ static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 	}
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
+	if (!queue->again)
+		queue->stuck_since = 0;
 	return entered;
 }
 
@@ -353,6 +392,7 @@ static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
 	uvm_mm_check_abandoned(vs);
 	uvm_delay(UVM_DELAY_FAULT);
 	queue->busy_blocks = false;
+	queue->again = false;
 	if (!uvm_mm_releasing(vs))
 		entered = uvm_fault_serve(queue);
 	uvm_mm_release(vs);

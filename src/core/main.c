@@ -30,6 +30,8 @@ static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 			    UVM_FEATURE_MULTI_PROCESS;
 	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		cmd->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
+	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE) && UVM_EXCLUSIVE_OF_LARGE)
+		cmd->out_features |= UVM_FEATURE_SYSTEM_ATOMICS;
 	if (IS_ENABLED(CONFIG_NUMA))
 		cmd->out_features |= UVM_FEATURE_NUMA_DESTINATION;
 	cmd->out_max_gpus = UVM_MAX_GPUS;

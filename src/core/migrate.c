@@ -165,7 +165,8 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 	if (!PageAnon(page) || folio_test_ksm(page_folio(page)) ||
 	    folio_test_writeback(page_folio(page)))
 		return false;
-	return dest->gpu || (dest->node != NUMA_NO_NODE &&
+	return dest->gpu || dest->renew ||
+	       (dest->node != NUMA_NO_NODE &&
 			     dest->node != page_to_nid(page));
 }
 

@@ -14,6 +14,7 @@ struct vm_area_struct;
  * @gpu_id: its id, which may be asked for after it is gone
  * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
  * @from: for system memory, the GPU whose pages go there, or UVM_ANY_GPU
+ * @renew: in system memory, all pages get new ones, each a folio of its own
  * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
  *	GPU
  */
@@ -22,6 +23,7 @@ struct uvm_target {
 	u32 gpu_id;
 	int node;
 	u32 from;
+	bool renew;
 	bool populate;
 };
 

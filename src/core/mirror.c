@@ -27,6 +27,8 @@
 #include <linux/slab.h>
 #include <linux/srcu.h>
 
+#include "migrate.h"
+
 /*
  * Held from a look at the CPU's page table to the last look at a struct page that it
  * told of, which another GPU may take away. Nothing in it waits for user space.
@@ -67,6 +69,8 @@ void uvm_mirror_look_end(int srcu)
  *	and those that they replaced
  * @entries: what the GPU is told
  * @hold: pages that aren't mapped unless they are in the GPU's memory
+ * @atomic: pages that a fault wants atomics on, and that have none yet
+ * @part: those that are part of a large folio, and not its first page
  * @nr: number of @entries
  * @replaced: some entry took the place of one with another DMA address
  */
@@ -75,6 +79,8 @@ struct uvm_mirror_request {
 	dma_addr_t dma[UVM_BLOCK_PAGES];
 	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
 	const unsigned long *hold;
+	DECLARE_BITMAP(atomic, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(part, UVM_BLOCK_PAGES);
 	unsigned int nr;
 	bool replaced;
 };
@@ -227,6 +233,9 @@ static bool uvm_span_invalidate(struct mmu_interval_notifier *mni,
 	unsigned long start = max(range->start, mni->interval_tree.start);
 	unsigned long end = min(range->end - 1, mni->interval_tree.last) + 1;
 
+	/* It is ours: see uvm_mirror_take_exclusive(). */
+	if (range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == span->gs)
+		return true;
 	if (mmu_notifier_range_blockable(range))
 		mutex_lock(&span->gs->notifier_lock);
 	else if (!mutex_trylock(&span->gs->notifier_lock))
@@ -347,11 +356,6 @@ static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
 static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
 {
 	return uvm_page_is_ours(page) && uvm_gpu_of_page(page) == gpu;
-}
-
-static bool uvm_mirror_system_atomics(const struct uvm_gpu *gpu)
-{
-	return gpu->desc.caps & UVM_GPU_CAP_SYSTEM_ATOMICS;
 }
 
 /*
@@ -610,10 +614,6 @@ static int uvm_mirror_dma_map_pages(struct uvm_gpu *gpu,
 		if (!(req->pfns[i] & HMM_PFN_VALID))
 			continue;
 		page = hmm_pfn_to_page(req->pfns[i]);
-		/* No entry would do. */
-		if (access[i] == UVM_ACCESS_ATOMIC && !uvm_page_is_ours(page) &&
-		    !uvm_mirror_system_atomics(gpu))
-			return -EFAULT;
 		write = req->pfns[i] & HMM_PFN_WRITE;
 		if (uvm_page_is_ours(page) ||
 		    uvm_dma_serves(uvm_dma_of_page(block, i), write))
@@ -689,9 +689,6 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 		req->replaced |= block->map[i] != UVM_DMA_NONE;
 		swap(block->map[i], req->dma[i]);
 	}
-	/* Nobody keeps the CPU away: atomic among those of this GPU only. */
-	if (write && uvm_mirror_system_atomics(gs->gpu))
-		entry->flags |= UVM_ENTRY_ATOMIC;
 	map = uvm_dma_of_page(block, i);
 	if (!uvm_dma_serves(map, write))
 		return false;
@@ -723,7 +720,8 @@ static void uvm_mirror_merge(const struct uvm_gpu *gpu,
 }
 
 static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
-			     struct uvm_mirror_request *req, unsigned long base)
+			     struct uvm_mirror_request *req, unsigned long base,
+			     const u8 *access)
 {
 	struct uvm_dma_block *block = span->blocks[uvm_span_block(base)];
 	unsigned int i;
@@ -731,14 +729,21 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 	lockdep_assert_held(&gs->notifier_lock);
 	req->nr = 0;
 	req->replaced = false;
+	bitmap_zero(req->atomic, UVM_BLOCK_PAGES);
 	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
 		struct uvm_gpu_entry *entry = &req->entries[req->nr];
 
 		if (!(req->pfns[i] & HMM_PFN_VALID))
 			continue;
 		entry->va = base + i * PAGE_SIZE;
-		if (uvm_mirror_entry(gs, block, req, i, entry))
-			req->nr++;
+		if (!uvm_mirror_entry(gs, block, req, i, entry))
+			continue;
+		if (access[i] == UVM_ACCESS_ATOMIC &&
+		    entry->aperture == UVM_APERTURE_SYSTEM)
+			__set_bit(i, req->atomic);
+		__assign_bit(i, req->part,
+			     PageTail(hmm_pfn_to_page(req->pfns[i])));
+		req->nr++;
 	}
 	uvm_mirror_merge(gs->gpu, req);
 	gs->gpu->desc.ops->map(gs->as, req->entries, req->nr);
@@ -767,7 +772,7 @@ static int uvm_mirror_end(struct uvm_gpu_space *gs, struct uvm_span *span,
 	if (mmu_interval_read_retry(&span->mni, range->notifier_seq))
 		ret = -EBUSY;
 	else
-		uvm_mirror_write(gs, span, req, base);
+		uvm_mirror_write(gs, span, req, base, access);
 	mutex_unlock(&gs->notifier_lock);
 out:
 	for (i = 0; i < UVM_BLOCK_PAGES; i++)
@@ -796,6 +801,116 @@ static int uvm_mirror_try(struct uvm_gpu_space *gs, struct uvm_span *span,
 	return ret;
 }
 
+/*
+ * Writes the entry of a page that the CPU was just kept from. The page's lock keeps
+ * others from undoing that; but for whoever gives the page up, which the notifier
+ * tells.
+ */
+static int uvm_mirror_write_atomic(struct uvm_gpu_space *gs, struct uvm_span *span,
+				   unsigned long seq, unsigned long addr,
+				   struct page *page)
+{
+	struct uvm_dma_block *block = span->blocks[uvm_span_block(addr)];
+	unsigned int i = (addr >> PAGE_SHIFT) % UVM_BLOCK_PAGES;
+	struct uvm_gpu_entry entry = {
+		.va = addr,
+		.shift = PAGE_SHIFT,
+		.aperture = UVM_APERTURE_SYSTEM,
+		.flags = UVM_ENTRY_WRITE | UVM_ENTRY_ATOMIC,
+	};
+	dma_addr_t map = UVM_DMA_NONE;
+	int ret = -EBUSY;
+
+	if (!uvm_dma_serves(uvm_dma_of_page(block, i), true)) {
+		map = uvm_dma_map(gs->gpu, page, UVM_DMA_WRITE);
+		if (map == UVM_DMA_NONE)
+			return -ENOMEM;
+	}
+	mutex_lock(&gs->notifier_lock);
+	/* Large ones went with the huge page, whose pages alone can be exclusive. */
+	if (!mmu_interval_read_retry(&span->mni, seq) &&
+	    !uvm_dma_is_huge(block->map[0])) {
+		if (map != UVM_DMA_NONE)
+			swap(block->map[i], map);
+		ret = uvm_dma_serves(block->map[i], true) ? 0 : -EBUSY;
+	}
+	if (!ret) {
+		entry.addr = block->map[i] & ~UVM_DMA_FLAGS;
+		gs->gpu->desc.ops->map(gs->as, &entry, 1);
+		if (map != UVM_DMA_NONE)
+			gs->gpu->desc.ops->tlb_invalidate(gs->as, addr, PAGE_SIZE);
+		folio_mark_dirty(page_folio(page));
+	}
+	mutex_unlock(&gs->notifier_lock);
+	uvm_dma_unmap(gs->gpu, &map);
+	return ret;
+}
+
+/*
+ * Keeps the CPU and other GPUs from a page in system memory, and lets the GPU do
+ * atomics on it, which are reads and writes there. Whoever touches the page afterwards
+ * takes it back: the notifier tells. The GPU space is left while user space can make
+ * this wait.
+ */
+static int uvm_mirror_take_exclusive(struct uvm_gpu_space *gs, struct uvm_span *span,
+				     unsigned long addr)
+{
+	unsigned long seq = mmu_interval_read_begin(&span->mni);
+	struct page *page = ERR_PTR(-EOPNOTSUPP);
+	struct mm_struct *mm = gs->vs->mm;
+	struct vm_area_struct *vma;
+	int ret = -ESRCH;
+
+	uvm_gpu_space_leave(gs);
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	if (vma && uvm_vma_migratable(vma))
+		page = uvm_make_exclusive(mm, addr, gs);
+	if (uvm_gpu_space_enter(gs)) {
+		if (IS_ERR(page))
+			ret = PTR_ERR(page);
+		else if (uvm_page_is_ours(page))
+			ret = -EBUSY;
+		else
+			ret = uvm_mirror_write_atomic(gs, span, seq, addr, page);
+	}
+	if (!IS_ERR(page))
+		uvm_put_exclusive(page);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/* All pages of the block that need it; those that can't be had stay in the map. */
+static int uvm_mirror_take_atomics(struct uvm_gpu_space *gs, struct uvm_span *span,
+				   struct uvm_mirror_request *req, unsigned long base)
+{
+	unsigned long i;
+	int ret = 0, err;
+
+	if (!(gs->gpu->desc.caps & UVM_GPU_CAP_SYSTEM_ATOMICS) &&
+	    !bitmap_empty(req->atomic, UVM_BLOCK_PAGES))
+		return -EOPNOTSUPP;
+	for_each_set_bit(i, req->atomic, UVM_BLOCK_PAGES) {
+		err = -EAGAIN;
+		if (UVM_EXCLUSIVE_OF_LARGE || !test_bit(i, req->part))
+			err = uvm_mirror_take_exclusive(gs, span,
+							base + i * PAGE_SIZE);
+		if (!err)
+			__clear_bit(i, req->atomic);
+		else if (err != -EAGAIN && err != -EOPNOTSUPP)
+			return err;
+		else if (ret != -EAGAIN)
+			ret = err;
+	}
+	return ret;
+}
+
+/* After -EOPNOTSUPP or -EAGAIN of uvm_mirror_block(): the pages that it is about. */
+const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req)
+{
+	return req->atomic;
+}
+
 /**
  * uvm_mirror_sync() - wait until nobody looks at struct pages of a GPU that went
  *
@@ -818,7 +933,8 @@ void uvm_mirror_sync(void)
  * Fault work of the GPU space only. Takes mmap_lock.
  *
  * Return: 0; -EFAULT or -EPERM if one of the accesses is not allowed or has no
- * memory behind it; -ENOMEM; -EBUSY if the block kept changing; -ESRCH if the GPU
+ * memory behind it; -EOPNOTSUPP if atomics can't be had on a page where it is, -EAGAIN
+ * if they can't as long as it is part of a large folio; -ENOMEM; -EBUSY if the block kept changing; -ESRCH if the GPU
  * space went down: then the caller is no longer in it.
  */
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
@@ -840,6 +956,8 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 	req->hold = hold;
 	for (tries = 0; tries < UVM_MIRROR_TRIES; tries++) {
 		ret = uvm_mirror_try(gs, span, req, base, access);
+		if (!ret)
+			ret = uvm_mirror_take_atomics(gs, span, req, base);
 		if (ret != -EBUSY)
 			break;
 		cond_resched();

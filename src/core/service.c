@@ -33,6 +33,17 @@ MODULE_PARM_DESC(prefetch_threshold,
 		 "percent of a part of a block that must be on a GPU, or faulted on, for the rest to come along (default 51, 100 and more: never)");
 
 /**
+ * enum uvm_service_mode - why pages of a block are moved
+ * @UVM_SERVICE_FAULTS: for faults, or ahead of them
+ * @UVM_SERVICE_ATOMICS: for faults that want atomics, which can't be had in place:
+ *	those pages only, whatever the policy
+ */
+enum uvm_service_mode {
+	UVM_SERVICE_FAULTS,
+	UVM_SERVICE_ATOMICS,
+};
+
+/**
  * struct uvm_service - room to choose and move the pages of a block
  * @gs: the GPU space that faults
  * @mv: a move
@@ -47,6 +58,9 @@ MODULE_PARM_DESC(prefetch_threshold,
  * @hold: pages of the block that aren't to be mapped where they are, since they would
  *	never move then
  * @throttled: some fault was left for later
+ * @mode: why pages are moved
+ * @atomics: for UVM_SERVICE_ATOMICS: the pages
+ * @renew: and those that can't move get new ones, each a folio of its own
  */
 struct uvm_service {
 	struct uvm_gpu_space *gs;
@@ -61,6 +75,9 @@ struct uvm_service {
 	DECLARE_BITMAP(may, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(hold, UVM_BLOCK_PAGES);
 	bool throttled;
+	enum uvm_service_mode mode;
+	const unsigned long *atomics;
+	bool renew;
 };
 
 /**
@@ -108,6 +125,20 @@ void uvm_service_free(struct uvm_service *svc)
 	kvfree(svc);
 }
 
+/* For want of another way, whatever the policy. */
+static bool uvm_part_choose_gpu(struct uvm_part *part, struct uvm_gpu *gpu)
+{
+	part->dest = (struct uvm_target){
+		.gpu = uvm_gpu_is_numa(gpu) ? NULL : gpu,
+		.gpu_id = gpu->id,
+		.node = NUMA_NO_NODE,
+	};
+	part->stay = false;
+	part->home = false;
+	part->prefetch = false;
+	return part->dest.gpu;
+}
+
 static bool uvm_policy_moves(const struct uvm_policy *policy)
 {
 	const u32 moves = UVM_POLICY_FAULT_MIGRATION | UVM_POLICY_ALLOW_MIGRATION;
@@ -116,8 +147,9 @@ static bool uvm_policy_moves(const struct uvm_policy *policy)
 }
 
 /* Where do pages with this policy go that the GPU faults on? False: nowhere. */
-static bool uvm_part_choose(struct uvm_part *part, const struct uvm_gpu_space *gs,
-			    const struct uvm_policy *policy)
+static bool uvm_part_choose_faults(struct uvm_part *part,
+				   const struct uvm_gpu_space *gs,
+				   const struct uvm_policy *policy)
 {
 	struct uvm_gpu *gpu = gs->gpu;
 	bool preferred = policy->dest_kind == UVM_DEST_GPU &&
@@ -145,6 +177,18 @@ static bool uvm_part_choose(struct uvm_part *part, const struct uvm_gpu_space *g
 	}
 	part->dest.populate = part->dest.node != NUMA_NO_NODE;
 	return part->dest.gpu || part->dest.populate;
+}
+
+static bool uvm_part_choose(struct uvm_part *part, const struct uvm_service *svc,
+			    const struct uvm_policy *policy)
+{
+	switch (svc->mode) {
+	case UVM_SERVICE_ATOMICS:
+		return uvm_part_choose_gpu(part, svc->gs->gpu) || svc->renew;
+	default:
+		return uvm_part_choose_faults(part, svc->gs, policy) &&
+		       (part->access || part->prefetch);
+	}
 }
 
 /*
@@ -180,9 +224,14 @@ static bool uvm_part_may_move(const struct uvm_service *svc,
 
 	if (test_bit(i, svc->there))
 		return false;
-	return !uvm_thrash_is_pinned(tb, i) &&
-	       !(present && !test_bit(i, svc->other) &&
-		 uvm_part_is_at_home(svc, part, i));
+	switch (svc->mode) {
+	case UVM_SERVICE_ATOMICS:
+		return test_bit(i, svc->atomics);
+	default:
+		return !uvm_thrash_is_pinned(tb, i) &&
+		       !(present && !test_bit(i, svc->other) &&
+			 uvm_part_is_at_home(svc, part, i));
+	}
 }
 
 static void uvm_part_sort_fault(struct uvm_service *svc, const struct uvm_part *part,
@@ -196,7 +245,7 @@ static void uvm_part_sort_fault(struct uvm_service *svc, const struct uvm_part *
 		return;
 	if (!write && uvm_part_is_shared(part, svc->pfns[i]))
 		return;
-	if (tb)
+	if (tb && svc->mode == UVM_SERVICE_FAULTS)
 		verdict = uvm_thrash_fault(thrash, tb, i);
 	if (verdict == UVM_THRASH_WAIT) {
 		trace_uvm_fault_throttle(svc->gs->vs->id, svc->gs->gpu->id,
@@ -346,6 +395,19 @@ static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *p
 	return true;
 }
 
+/* What has to stay in system memory for atomics must not be part of a large folio. */
+static void uvm_part_renew(struct uvm_service *svc, const struct uvm_part *part)
+{
+	struct uvm_part renewed = *part;
+
+	renewed.dest = (struct uvm_target){
+		.node = NUMA_NO_NODE,
+		.from = UVM_ANY_GPU,
+		.renew = true,
+	};
+	uvm_part_move(svc, &renewed, svc->late);
+}
+
 static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 {
 	unsigned int faults, moved;
@@ -367,8 +429,13 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 	if (faults)
 		uvm_thrash_moved(&svc->gs->thrash, part->base >> UVM_BLOCK_SHIFT);
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
-	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
-	       uvm_part_move_late(svc, part);
+	if (bitmap_empty(svc->late, UVM_BLOCK_PAGES))
+		return true;
+	if (!uvm_part_move_late(svc, part))
+		return false;
+	if (svc->mode == UVM_SERVICE_ATOMICS && svc->renew)
+		uvm_part_renew(svc, part);
+	return true;
 }
 
 /* All parts of a VMA in the block. */
@@ -387,8 +454,8 @@ static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
 		last = min(last, end - 1);
 		part.first = (addr - base) >> PAGE_SHIFT;
 		part.end = (last + 1 - base) >> PAGE_SHIFT;
-		if (uvm_part_choose(&part, svc->gs, &policy) &&
-		    (access || part.prefetch) && !uvm_part_serve(svc, &part))
+		if (uvm_part_choose(&part, svc, &policy) &&
+		    !uvm_part_serve(svc, &part))
 			return false;
 	}
 	return true;
@@ -433,6 +500,29 @@ static bool uvm_service_locked(struct uvm_service *svc, unsigned long base,
 	return true;
 }
 
+/**
+ * uvm_service_atomics() - move what atomics can't be had on where it is
+ * @svc: as for uvm_service_block()
+ * @base: as for uvm_service_block()
+ * @access: as for uvm_service_block()
+ * @pages: those pages; faults want atomics on all of them
+ * @renew: it is enough that they aren't part of a large folio
+ *
+ * Return: as uvm_service_block().
+ */
+bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access,
+			 const unsigned long *pages, bool renew)
+{
+	bool entered;
+
+	svc->mode = UVM_SERVICE_ATOMICS;
+	svc->atomics = pages;
+	svc->renew = renew;
+	entered = uvm_service_block(svc, base, access);
+	svc->mode = UVM_SERVICE_FAULTS;
+	return entered;
+}
+
 /* The pages of the last block that aren't to be mapped unless the GPU has them. */
 const unsigned long *uvm_service_hold(const struct uvm_service *svc)
 {
@@ -465,7 +555,8 @@ bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
  *	wait it becomes 0. NULL if there is no fault, but the whole block will be
  *	wanted soon.
  *
- * uvm_service_hold() then tells which pages aren't to be mapped.
+ * uvm_service_hold() then tells which pages aren't to be mapped; still those of
+ * uvm_service_block(), after uvm_service_atomics().
  *
  * Fault work of the GPU space only. Takes mmap_lock.
  *
@@ -476,7 +567,8 @@ bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access)
 	struct uvm_gpu_space *gs = svc->gs;
 	bool entered;
 
-	bitmap_zero(svc->hold, UVM_BLOCK_PAGES);
+	if (svc->mode != UVM_SERVICE_ATOMICS)
+		bitmap_zero(svc->hold, UVM_BLOCK_PAGES);
 	if (base >= gs->vs->mm->task_size)
 		return true;
 	uvm_gpu_space_leave(gs);

@@ -11,6 +11,8 @@ struct uvm_service *uvm_service_alloc(struct uvm_gpu_space *gs);
 void uvm_service_free(struct uvm_service *svc);
 bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base);
 bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access);
+bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access,
+			 const unsigned long *pages, bool renew);
 const unsigned long *uvm_service_hold(const struct uvm_service *svc);
 bool uvm_service_throttled(struct uvm_service *svc);
 

@@ -247,6 +247,7 @@ const char *uvm_fault_reason_name(unsigned int reason)
 		[UVM_FAULT_PERMISSION] = "the process may not do that either",
 		[UVM_FAULT_BUS] = "the mapping has no memory to give there",
 		[UVM_FAULT_NO_MEMORY] = "out of memory for the GPU's mapping",
+		[UVM_FAULT_NO_ATOMIC] = "atomics can't be done where the page is, and it can't move",
 	};
 
 	return name(names, ARRAY_SIZE(names), reason);

@@ -16,6 +16,7 @@ static const struct {
 	{ UVM_FEATURE_NUMA_DESTINATION, "NUMA nodes as destinations" },
 	{ UVM_FEATURE_MULTI_PROCESS, "VA spaces of many processes" },
 	{ UVM_FEATURE_READ_DUPLICATION, "copies of read-mostly pages" },
+	{ UVM_FEATURE_SYSTEM_ATOMICS, "atomics on system memory" },
 };
 
 static void print_features(uint64_t mask)

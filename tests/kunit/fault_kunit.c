@@ -45,6 +45,17 @@ const unsigned long *uvm_service_hold(const struct uvm_service *svc)
 	return none;
 }
 
+const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req)
+{
+	return NULL;
+}
+
+bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access,
+			 const unsigned long *pages, bool renew)
+{
+	return true;
+}
+
 bool uvm_service_throttled(struct uvm_service *svc)
 {
 	return false;

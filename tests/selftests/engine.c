@@ -450,34 +450,31 @@ TEST_V(lanes, devices)
 	fix_close(&f);
 }
 
-/* Where a GPU can't do atomics it doesn't wait for ever; in its memory it can. */
+/*
+ * Where a GPU can't do atomics it doesn't wait for ever: pages move for them, whatever
+ * the policy, and where they can't move it is told.
+ */
 TEST_V(no_system_atomics, devices)
 {
-	struct uvm_channel_query q;
 	struct uvm_sim_cmd add;
-	uint64_t *p, point;
 	struct fix f;
+	uint64_t *p;
 
 	if (switched_on("system_atomics"))
 		SKIP("the GPU can do atomics on system memory");
 	fix_open(&f, v);
-	f.stay = true;
-	p = fix_buffer(&f, f.length);
-	memset(p, 0, f.length);
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
 	add = CMD(ATOMIC_ADD, .dst = ADDR(p + 1), .arg0 = 1, .arg1 = 3);
-	ASSERT_RET(channel_submit(f.s.fd, f.channel, &add, 1, &point), 0);
-	EXPECT_RET(channel_wait(f.s.fd, f.channel, point, PATIENCE, NULL), -ECANCELED);
-	ASSERT_RET(channel_query(f.s.fd, f.channel, &q), 0);
-	EXPECT_EQ(q.out_state, UVM_CHANNEL_FAULTED);
-	EXPECT_EQ(q.out_reason, UVM_FAULT_BUS);
-	EXPECT_EQ(q.out_access, UVM_ACCESS_ATOMIC);
-	EXPECT_EQ(q.out_address, add.dst);
+	fix_expect_fault(&f, add, p + 1, UVM_FAULT_NO_ATOMIC, UVM_ACCESS_ATOMIC);
 	EXPECT_EQ(p[1], 0);
 
-	ASSERT_RET(channel_destroy(f.s.fd, f.channel), 0);
-	ASSERT_RET(channel_create(f.s.fd, f.gpu.uuid, &f.channel), 0);
-	fix_to_gpu(&f, p, f.length);
+	p = fix_buffer(&f, f.length);
+	memset(p, 0, f.length);
+	stay(f.s.fd, p, f.length);
+	add.dst = ADDR(p + 1);
 	EXPECT_RET(fix_run(&f, &add, 1), 0);
+	EXPECT_EQ(fix_on_gpu(&f, p, f.length), 1);
 	EXPECT_EQ(p[1], 3);
 	fix_close(&f);
 }

@@ -58,6 +58,20 @@ struct env {
 	struct uvm_sim_cmd nop;
 };
 
+/*
+ * One that can do atomics. Where the kernel can't give it a page of system memory for
+ * itself, a GPU needs memory of its own for that.
+ */
+static void gpu_that_adds(struct uvm_gpu_info *gpu)
+{
+	bool anywhere = feature_mask() & UVM_FEATURE_SYSTEM_ATOMICS;
+	int n = 0;
+
+	do
+		gpu_need(0, n++, gpu);
+	while (!anywhere && gpu->memory_kind == UVM_MEMORY_NUMA);
+}
+
 static int fresh(void)
 {
 	int fd = uvm_open();
@@ -113,7 +127,7 @@ static void env_open(struct env *e)
 	uint64_t point;
 
 	memset(e, 0, sizeof(*e));
-	gpu_need(0, 0, &e->gpu);
+	gpu_that_adds(&e->gpu);
 	e->nop = CMD(NOP);
 	e->fd[FRESH] = fresh();
 	e->fd[VA_ONLY] = va_only();
@@ -1177,7 +1191,8 @@ TEST(info)
 				     UVM_FEATURE_DEVICE_COHERENT |
 				     UVM_FEATURE_NUMA_DESTINATION |
 				     UVM_FEATURE_MULTI_PROCESS |
-				     UVM_FEATURE_READ_DUPLICATION), 0);
+				     UVM_FEATURE_READ_DUPLICATION |
+				     UVM_FEATURE_SYSTEM_ATOMICS), 0);
 	EXPECT_TRUE(a.out_features & UVM_FEATURE_MULTI_PROCESS);
 	/* with the CPU they have a bit each in the masks of UVM_QUERY_PROCESSORS */
 	EXPECT_EQ(a.out_max_gpus, 63);

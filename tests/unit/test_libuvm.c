@@ -552,7 +552,7 @@ static void values_have_names(void **state)
 	check_names(uvm_memory_kind_name, UVM_MEMORY_PRIVATE, UVM_MEMORY_NUMA);
 	check_names(uvm_channel_state_name, UVM_CHANNEL_RUNNING,
 		    UVM_CHANNEL_STOPPED);
-	check_names(uvm_fault_reason_name, UVM_FAULT_NONE, UVM_FAULT_NO_MEMORY);
+	check_names(uvm_fault_reason_name, UVM_FAULT_NONE, UVM_FAULT_NO_ATOMIC);
 	check_names(uvm_access_name, UVM_ACCESS_READ, UVM_ACCESS_ATOMIC);
 	check_names(uvm_skip_name, 0, UVM_SKIP_NR - 1);
 	check_names(uvm_where_name, UVM_WHERE_NONE, UVM_WHERE_OTHER_DEVICE);

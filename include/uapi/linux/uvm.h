@@ -103,6 +103,11 @@ enum uvm_cmd {
 #define UVM_FEATURE_MULTI_PROCESS	(1ULL << 3)
 /* UVM_SET_READ_MOSTLY makes copies; without it, it is only remembered */
 #define UVM_FEATURE_READ_DUPLICATION	(1ULL << 4)
+/*
+ * GPUs that can do atomics in private anonymous memory that stays where it is. While one
+ * does, it alone has the page: who touches it next takes it back.
+ */
+#define UVM_FEATURE_SYSTEM_ATOMICS	(1ULL << 5)
 
 /**
  * struct uvm_info - ioctl(UVM_INFO)
@@ -380,6 +385,9 @@ enum uvm_channel_state {
  *	file, poisoned, out of memory): what the CPU gets as SIGBUS. Also memory of
  *	memfd_secret() and shadow stacks, which are for the CPU alone
  * @UVM_FAULT_NO_MEMORY: out of memory for the GPU's mapping
+ * @UVM_FAULT_NO_ATOMIC: an atomic on memory that can't move to the GPU, and on which
+ *	the GPU or the kernel can't do atomics where it is: shared and file mappings,
+ *	without UVM_FEATURE_SYSTEM_ATOMICS any system memory
  */
 enum uvm_fault_reason {
 	UVM_FAULT_NONE = 0,
@@ -387,6 +395,7 @@ enum uvm_fault_reason {
 	UVM_FAULT_PERMISSION = 2,
 	UVM_FAULT_BUS = 3,
 	UVM_FAULT_NO_MEMORY = 4,
+	UVM_FAULT_NO_ATOMIC = 5,
 };
 
 /**
@@ -560,8 +569,9 @@ struct uvm_migrate {
 
 /**
  * enum uvm_where - where a page is
- * @UVM_WHERE_NONE: no page: never touched, swapped out, being migrated, or in
- *	the private memory of another driver's device
+ * @UVM_WHERE_NONE: no page: never touched, swapped out, being migrated, in the
+ *	private memory of another driver's device, or in system memory that a GPU has
+ *	for itself (UVM_FEATURE_SYSTEM_ATOMICS)
  * @UVM_WHERE_CPU: in system memory
  * @UVM_WHERE_GPU: in the memory of a GPU of this driver
  * @UVM_WHERE_OTHER_DEVICE: in the memory of another driver's device
