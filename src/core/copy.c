@@ -35,7 +35,7 @@ static bool uvm_copy_merge(struct uvm_gpu_segment *last,
 			   const struct uvm_gpu_segment *seg)
 {
 	if (last->kind != seg->kind || last->src_aperture != seg->src_aperture ||
-	    last->dst_aperture != seg->dst_aperture ||
+	    last->dst_aperture != seg->dst_aperture || last->peer != seg->peer ||
 	    last->dst + last->length != seg->dst)
 		return false;
 	if (seg->kind == UVM_COPY_FILL ? last->src != seg->src :

@@ -477,6 +477,7 @@ static inline void uvm_gpu_space_count(struct uvm_gpu_space *gs, enum uvm_stat w
 
 /* ---- who can do what with whose memory (processor.c) ---- */
 
+bool uvm_is_peer(struct uvm_gpu *who, struct uvm_gpu *whose);
 bool uvm_gpus_mix(const struct uvm_gpu *a, const struct uvm_gpu *b);
 int uvm_query_processors_ioctl(struct uvm_ucmd *ucmd);
 

@@ -137,8 +137,8 @@ static unsigned long uvm_move_addr(const struct uvm_move *mv, unsigned long i)
  * mapped many times in one window, and core takes the page of a CPU fault once for
  * each mapping, so it would never come home. One that is being written to swap stays
  * too: core takes that for a bug of its caller, and with the page locked it can't
- * begin any more. One pass uses the engine of one GPU: that of the fault page, or of
- * the first device page it meets.
+ * begin any more. One pass uses the engine of one GPU: that of the destination, or of
+ * the fault page, or of the first device page it meets.
  */
 static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 			   const struct uvm_target *dest)
@@ -152,8 +152,9 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 		return dest->gpu;
 	if (uvm_page_is_ours(page)) {
 		gpu = uvm_gpu_of_page(page);
-		if (dest->gpu ||
-		    (dest->from != UVM_ANY_GPU && dest->from != gpu->id))
+		if (dest->gpu)
+			return uvm_is_peer(dest->gpu, gpu);
+		if (dest->from != UVM_ANY_GPU && dest->from != gpu->id)
 			return false;
 		if (!mv->gpu)
 			mv->gpu = gpu;
@@ -250,6 +251,11 @@ static bool uvm_move_add(struct uvm_move *mv, unsigned long i,
 
 	if (!src) {
 		seg.kind = UVM_COPY_FILL;
+		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
+	} else if (dest->gpu && uvm_page_is_ours(src)) {
+		seg.peer = uvm_gpu_of_page(src);
+		seg.src = uvm_gpu_page_addr(seg.peer, src);
+		seg.src_aperture = UVM_APERTURE_PEER;
 		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
 	} else if (dest->gpu) {
 		if (!uvm_move_map(mv, i, src, DMA_TO_DEVICE))
@@ -414,23 +420,25 @@ static int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
 }
 
 /**
- * uvm_move_system() - move pages from system memory, and absent ones to a GPU
+ * uvm_move_to() - move pages from system memory, and absent ones to a GPU
  * @mv: room for as many pages; nothing under way in it
  * @vma: mmap_lock is held
  * @start: first address, in @vma
  * @end: end address, in @vma
  * @dest: where to
+ * @from_peers: move to a GPU those instead that are in the memory of its peers
  *
  * What can't be moved now stays where it is.
  *
  * Return: bit n is set if page n from @start moved; valid until @mv is used again.
  */
-const unsigned long *uvm_move_system(struct uvm_move *mv, struct vm_area_struct *vma,
-				     unsigned long start, unsigned long end,
-				     const struct uvm_target *dest)
+const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end,
+				 const struct uvm_target *dest, bool from_peers)
 {
 	uvm_move_reset(mv, start, end);
-	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
+	uvm_move_sync(mv, vma, start, end, from_peers ? UVM_SELECT_OURS :
+						MIGRATE_VMA_SELECT_SYSTEM, dest);
 	return mv->moved;
 }
 
@@ -657,6 +665,21 @@ static void uvm_settle_populate(struct uvm_migration *mig, unsigned long start,
 	uvm_migration_enter(mig);
 }
 
+/* From peers pages come at once, from other GPUs by way of system memory. */
+static void uvm_settle_from_gpus(struct uvm_migration *mig, struct uvm_move *mv,
+				 unsigned long first, unsigned long last)
+{
+	struct vm_area_struct *vma = mv->args.vma;
+	unsigned int i, end;
+
+	uvm_move_sync(mv, vma, mv->base + first * PAGE_SIZE,
+		      mv->base + last * PAGE_SIZE, UVM_SELECT_OURS, &mig->dest);
+	i = first;
+	for_each_clear_bitrange_from(i, end, mv->moved, last)
+		uvm_migrate_home(vma, mv->base + i * PAGE_SIZE,
+				 mv->base + end * PAGE_SIZE, UVM_ANY_GPU);
+}
+
 static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 			   unsigned long first, unsigned long last)
 {
@@ -667,7 +690,7 @@ static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 	const struct uvm_target *dest = &mig->dest;
 
 	if (dest->gpu)
-		uvm_migrate_home(vma, start, end, UVM_ANY_GPU);
+		uvm_settle_from_gpus(mig, mv, first, last);
 	if (dest->gpu || dest->populate)
 		uvm_settle_populate(mig, start, last - first,
 				    mig->pfns + first);

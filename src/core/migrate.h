@@ -29,9 +29,9 @@ struct uvm_target {
 
 struct uvm_move *uvm_move_alloc(unsigned int max);
 void uvm_move_free(struct uvm_move *mv);
-const unsigned long *uvm_move_system(struct uvm_move *mv, struct vm_area_struct *vma,
-				     unsigned long start, unsigned long end,
-				     const struct uvm_target *dest);
+const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end,
+				 const struct uvm_target *dest, bool from_peers);
 bool uvm_vma_migratable(const struct vm_area_struct *vma);
 
 #endif /* _UVM_MIGRATE_H */

@@ -358,19 +358,27 @@ static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
 	return uvm_page_is_ours(page) && uvm_gpu_of_page(page) == gpu;
 }
 
+/* Can the GPU use a page of ours where it is? */
+static bool uvm_mirror_can_use(struct uvm_gpu *gpu, struct page *page)
+{
+	struct uvm_gpu *other = uvm_gpu_of_page(page);
+
+	return other == gpu || uvm_is_peer(gpu, other);
+}
+
 /*
- * A page that the GPU can't use where it is. One is in another GPU's memory. Or it
- * is in this GPU's private memory, shared after a fork, and to be written: HMM
+ * A page that the GPU can't use where it is. One is in the memory of another GPU that
+ * isn't a peer. Or it is in private memory, shared after a fork, and to be written: HMM
  * doesn't break the sharing of such a page, but it does at home.
  */
-static bool uvm_mirror_must_come_home(const struct uvm_gpu *gpu, unsigned long pfn,
+static bool uvm_mirror_must_come_home(struct uvm_gpu *gpu, unsigned long pfn,
 				      u8 access)
 {
 	struct page *page = hmm_pfn_to_page(pfn);
 
 	if (!access || !(pfn & HMM_PFN_VALID) || !uvm_page_is_ours(page))
 		return false;
-	return !uvm_mirror_own_page(gpu, page) ||
+	return !uvm_mirror_can_use(gpu, page) ||
 	       (access > UVM_ACCESS_READ && !(pfn & HMM_PFN_WRITE));
 }
 
@@ -658,6 +666,23 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 	return uvm_mirror_dma_map_pages(gs->gpu, block, req, access);
 }
 
+/* The address of a page in the GPU's own memory, or in a peer's. */
+static bool uvm_mirror_device_entry(struct uvm_gpu *gpu, struct page *page,
+				    struct uvm_gpu_entry *entry)
+{
+	struct uvm_gpu *whose = uvm_gpu_of_page(page);
+
+	if (!uvm_mirror_can_use(gpu, page))
+		return false;
+	entry->aperture = whose == gpu ? UVM_APERTURE_DEVICE : UVM_APERTURE_PEER;
+	entry->peer = whose;
+	entry->addr = uvm_gpu_page_addr(whose, page);
+	if (entry->flags & UVM_ENTRY_WRITE &&
+	    (whose == gpu || gpu->desc.caps & UVM_GPU_CAP_PEER_ATOMICS))
+		entry->flags |= UVM_ENTRY_ATOMIC;
+	return true;
+}
+
 /*
  * The address of a page for the GPU; false if it has none. A page that the GPU may
  * write is made dirty here, under the lock and the sequence number that prove it to
@@ -676,15 +701,8 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 
 	entry->shift = PAGE_SHIFT;
 	entry->flags = write ? UVM_ENTRY_WRITE : 0;
-	if (uvm_page_is_ours(page)) {
-		if (!uvm_mirror_own_page(gs->gpu, page))
-			return false;
-		entry->aperture = UVM_APERTURE_DEVICE;
-		entry->addr = uvm_gpu_page_addr(gs->gpu, page);
-		if (write)
-			entry->flags |= UVM_ENTRY_ATOMIC;
-		return true;
-	}
+	if (uvm_page_is_ours(page))
+		return uvm_mirror_device_entry(gs->gpu, page, entry);
 	if (req->dma[i] != UVM_DMA_NONE) {
 		req->replaced |= block->map[i] != UVM_DMA_NONE;
 		swap(block->map[i], req->dma[i]);
@@ -693,6 +711,7 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 	if (!uvm_dma_serves(map, write))
 		return false;
 	entry->aperture = UVM_APERTURE_SYSTEM;
+	entry->peer = NULL;
 	entry->addr = map & ~UVM_DMA_FLAGS;
 	if (write && !folio_test_dirty(page_folio(page)))
 		folio_mark_dirty(page_folio(page));
@@ -712,6 +731,7 @@ static void uvm_mirror_merge(const struct uvm_gpu *gpu,
 		return;
 	for (i = 1; i < req->nr; i++)
 		if (req->entries[i].aperture != first->aperture ||
+		    req->entries[i].peer != first->peer ||
 		    req->entries[i].flags != first->flags ||
 		    req->entries[i].addr != first->addr + i * PAGE_SIZE)
 			return;
@@ -739,7 +759,7 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 		if (!uvm_mirror_entry(gs, block, req, i, entry))
 			continue;
 		if (access[i] == UVM_ACCESS_ATOMIC &&
-		    entry->aperture == UVM_APERTURE_SYSTEM)
+		    !(entry->flags & UVM_ENTRY_ATOMIC))
 			__set_bit(i, req->atomic);
 		__assign_bit(i, req->part,
 			     PageTail(hmm_pfn_to_page(req->pfns[i])));

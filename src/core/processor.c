@@ -7,8 +7,8 @@
  * for the CPU and its memory.
  *
  * A GPU reaches the system's memory, and that of a GPU that is a NUMA node, by the DMA
- * API; it reaches its own memory. GPUs don't reach each other's own memory: pages go
- * from one to the other by way of the system's.
+ * API; it reaches its own memory. It reaches the own memory of another GPU if its
+ * backend says so; else pages go from one to the other by way of the system's.
  */
 #include "core.h"
 
@@ -29,21 +29,37 @@ static bool uvm_is_cpu_addressable(const struct uvm_gpu *gpu)
 	return !gpu || gpu->desc.memory_kind != UVM_MEMORY_PRIVATE;
 }
 
+/**
+ * uvm_is_peer() - does a GPU reach the own memory of another?
+ * @who: the GPU
+ * @whose: the other
+ *
+ * Return: true if its entries and copies may name that memory.
+ */
+bool uvm_is_peer(struct uvm_gpu *who, struct uvm_gpu *whose)
+{
+	const struct uvm_gpu_ops *ops = who->desc.ops;
+
+	return who != whose && !uvm_is_system(who) && !uvm_is_system(whose) &&
+	       ops->peer_access && ops->peer_access(who, whose);
+}
+
 /* Does @who load from and store to the memory of @whose, in place? */
-static bool uvm_can_access(const struct uvm_gpu *who, const struct uvm_gpu *whose)
+static bool uvm_can_access(struct uvm_gpu *who, struct uvm_gpu *whose)
 {
 	if (!who)
 		return uvm_is_cpu_addressable(whose);
-	return who == whose || uvm_is_system(whose);
+	return who == whose || uvm_is_system(whose) || uvm_is_peer(who, whose);
 }
 
 /*
  * Is there one engine that copies from @whose to @who? System to system the CPU does
  * it. Between system memory and a GPU's own, it is that GPU's.
  */
-static bool uvm_can_copy(const struct uvm_gpu *who, const struct uvm_gpu *whose)
+static bool uvm_can_copy(struct uvm_gpu *who, struct uvm_gpu *whose)
 {
-	return who == whose || uvm_is_system(who) || uvm_is_system(whose);
+	return who == whose || uvm_is_system(who) || uvm_is_system(whose) ||
+	       uvm_is_peer(who, whose);
 }
 
 /**
@@ -74,7 +90,7 @@ static void uvm_processor_fill(struct uvm_processor *p, const struct uvm_gpu *gp
 }
 
 static void uvm_processors_relate(struct uvm_processor *p,
-				  const struct uvm_gpu **gpus, unsigned int nr)
+				  struct uvm_gpu **gpus, unsigned int nr)
 {
 	unsigned int i, j;
 
@@ -94,7 +110,7 @@ static void uvm_processors_relate(struct uvm_processor *p,
 static unsigned int uvm_processors_get(struct uvm_va_space *vs,
 				       struct uvm_processor *p)
 {
-	const struct uvm_gpu *gpus[UVM_MAX_PROCESSORS];
+	struct uvm_gpu *gpus[UVM_MAX_PROCESSORS];
 	struct uvm_gpu_space *gs;
 	unsigned int i, nr = 0;
 	unsigned long id;

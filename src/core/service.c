@@ -54,6 +54,7 @@ enum uvm_service_mode {
  * @late: those of @faults that can't move as they are
  * @there: pages of the block in the GPU's memory
  * @other: pages of the block in the memory of another GPU
+ * @others: those of @want
  * @may: pages of the part that may come along
  * @hold: pages of the block that aren't to be mapped where they are, since they would
  *	never move then
@@ -72,6 +73,7 @@ struct uvm_service {
 	DECLARE_BITMAP(late, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(there, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(other, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(others, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(may, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(hold, UVM_BLOCK_PAGES);
 	bool throttled;
@@ -327,17 +329,18 @@ static void uvm_part_grow(struct uvm_service *svc, const struct uvm_part *part)
  * many moved.
  */
 static unsigned int uvm_part_move(struct uvm_service *svc,
-				  const struct uvm_part *part, unsigned long *map)
+				  const struct uvm_part *part, unsigned long *map,
+				  bool from_peers)
 {
 	unsigned int before = bitmap_weight(map, UVM_BLOCK_PAGES);
 	unsigned int first, end;
 
 	for_each_set_bitrange(first, end, map, UVM_BLOCK_PAGES) {
 		const unsigned long *moved =
-			uvm_move_system(svc->mv, part->vma,
-					part->base + first * PAGE_SIZE,
-					part->base + end * PAGE_SIZE,
-					&part->dest);
+			uvm_move_to(svc->mv, part->vma,
+				    part->base + first * PAGE_SIZE,
+				    part->base + end * PAGE_SIZE, &part->dest,
+				    from_peers);
 		unsigned int i;
 
 		for (i = first; i < end; i++)
@@ -347,15 +350,25 @@ static unsigned int uvm_part_move(struct uvm_service *svc,
 	return before - bitmap_weight(map, UVM_BLOCK_PAGES);
 }
 
-/* From another GPU pages come by way of system memory. */
-static void uvm_part_leave_others(struct uvm_service *svc, const struct uvm_part *part)
+/*
+ * Takes what is wanted from other GPUs: from peers at once, from others by way of
+ * system memory. Returns how many pages moved.
+ */
+static unsigned int uvm_part_move_others(struct uvm_service *svc,
+					 const struct uvm_part *part)
 {
-	unsigned int first, end;
+	unsigned int first, end, moved = 0;
+	unsigned long *others = svc->others;
 
-	bitmap_and(svc->may, svc->want, svc->other, UVM_BLOCK_PAGES);
-	for_each_set_bitrange(first, end, svc->may, UVM_BLOCK_PAGES)
+	bitmap_and(others, svc->want, svc->other, UVM_BLOCK_PAGES);
+	bitmap_andnot(svc->want, svc->want, others, UVM_BLOCK_PAGES);
+	if (part->dest.gpu)
+		moved = uvm_part_move(svc, part, others, true);
+	for_each_set_bitrange(first, end, others, UVM_BLOCK_PAGES)
 		uvm_migrate_home(part->vma, part->base + first * PAGE_SIZE,
 				 part->base + end * PAGE_SIZE, UVM_ANY_GPU);
+	bitmap_or(svc->want, svc->want, others, UVM_BLOCK_PAGES);
+	return moved;
 }
 
 /* End of the pages from @first on that are wanted, or not, for the same access. */
@@ -391,7 +404,8 @@ static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *p
 	}
 	if (!uvm_gpu_space_enter(gs))
 		return false;
-	uvm_gpu_space_count(gs, UVM_STAT_MOVED, uvm_part_move(svc, part, svc->late));
+	uvm_gpu_space_count(gs, UVM_STAT_MOVED,
+			    uvm_part_move(svc, part, svc->late, false));
 	return true;
 }
 
@@ -405,7 +419,7 @@ static void uvm_part_renew(struct uvm_service *svc, const struct uvm_part *part)
 		.from = UVM_ANY_GPU,
 		.renew = true,
 	};
-	uvm_part_move(svc, &renewed, svc->late);
+	uvm_part_move(svc, &renewed, svc->late, false);
 }
 
 static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
@@ -414,11 +428,13 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 
 	uvm_part_sort(svc, part);
 	uvm_part_grow(svc, part);
-	uvm_part_leave_others(svc, part);
-	if (part->home)
+	if (part->home) {
+		uvm_part_move_others(svc, part);
 		return true;
+	}
 	faults = bitmap_weight(svc->faults, UVM_BLOCK_PAGES);
-	moved = uvm_part_move(svc, part, svc->want);
+	moved = uvm_part_move_others(svc, part);
+	moved += uvm_part_move(svc, part, svc->want, false);
 	/* What is still in @want didn't move. */
 	bitmap_and(svc->faults, svc->faults, svc->want, UVM_BLOCK_PAGES);
 	faults -= bitmap_weight(svc->faults, UVM_BLOCK_PAGES);

@@ -2251,16 +2251,26 @@ static bool kind_is_node(const struct uvm_gpu_info *gpu)
 	return gpu->memory_kind == UVM_MEMORY_NUMA;
 }
 
+/* Does each GPU with memory of its own reach that of the others? */
+static bool gpus_are_peers(void)
+{
+	char text[8];
+
+	return read_text("/sys/module/uvm_sim/parameters/peers", text, sizeof(text)) &&
+	       text[0] == 'Y';
+}
+
 /* Is what was said of @count GPUs, sorted by id, what the rules say? */
 static void expect_processors(int fd, const struct uvm_gpu_info *gpus, int count)
 {
 	struct uvm_processor p[MAX_GPUS + 2];
-	uint64_t all = (2ULL << count) - 1, place = 1, nodes = 1;
+	uint64_t all = (2ULL << count) - 1, place = 1, nodes = 1, peers = 0, reached;
 	int i;
 
 	for (i = 0; i < count; i++) {
 		place |= kind_in_place(&gpus[i]) ? 2ULL << i : 0;
 		nodes |= kind_is_node(&gpus[i]) ? 2ULL << i : 0;
+		peers |= kind_is_node(&gpus[i]) || !gpus_are_peers() ? 0 : 2ULL << i;
 	}
 	ASSERT_EQ(processors(fd, p, MAX_GPUS + 1), count + 1);
 	EXPECT_BYTES(p[0].uuid, UVM_UUID_LEN, 0);
@@ -2273,9 +2283,9 @@ static void expect_processors(int fd, const struct uvm_gpu_info *gpus, int count
 		EXPECT_EQ(memcmp(p[i + 1].uuid, gpus[i].uuid, UVM_UUID_LEN), 0);
 		EXPECT_EQ(p[i + 1].id, gpus[i].id);
 		EXPECT_EQ(p[i + 1].nearest_node, gpus[i].nearest_node);
-		EXPECT_EQ(p[i + 1].access, nodes | 2ULL << i);
-		EXPECT_EQ(p[i + 1].copy, kind_is_node(&gpus[i]) ? all :
-			  nodes | 2ULL << i);
+		reached = nodes | 2ULL << i | (kind_is_node(&gpus[i]) ? 0 : peers);
+		EXPECT_EQ(p[i + 1].access, reached);
+		EXPECT_EQ(p[i + 1].copy, kind_is_node(&gpus[i]) ? all : reached);
 		EXPECT_EQ(p[i + 1].reach, all);
 	}
 }
