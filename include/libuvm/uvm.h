@@ -530,6 +530,22 @@ int uvm_set_range_group(struct uvm_ctx *ctx, uint32_t group, const void *base,
 int uvm_allow_migration(struct uvm_ctx *ctx, uint32_t group, bool allow);
 
 /**
+ * uvm_set_access_counters() - should pages move that a GPU uses a lot where they are?
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU
+ * @enable: they should; the default is that they stay
+ *
+ * The GPU counts its accesses to memory that isn't its own, and of those pages that
+ * policies don't keep away from it (the accessed-by set doesn't) the ones that it uses a
+ * lot move to it. It ends when the GPU is unregistered.
+ *
+ * Return: 0; -EOPNOTSUPP if the GPU doesn't count; -ENOENT if it isn't registered;
+ * -ENODEV if there is none, or it went away; -EPERM, -ESRCH, -ENOMEM.
+ */
+int uvm_set_access_counters(struct uvm_ctx *ctx,
+			    const uint8_t uuid[UVM_UUID_LEN], bool enable);
+
+/**
  * uvm_query_policy() - the policy at an address
  * @ctx: from uvm_open()
  * @address: any address, mapped or not

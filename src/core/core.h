@@ -38,6 +38,7 @@
  * → mmap_lock
  * → &uvm_va_space.lock: GPU spaces, channels, range groups and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
+ * → &uvm_gpu.counter_lock: who wants access counters
  * → &uvm_thrash.lock: pages that bounce
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
@@ -168,6 +169,11 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  *	the step from finding one to &uvm_gpu_space.users
  * @fault_work: empties the fault buffer
  * @faults: its room
+ * @counter_work: empties the buffer of access counters
+ * @counters: its room
+ * @counter_lock: protects @counter_users and &uvm_gpu_space.counters, and serializes the
+ *	backend's switch
+ * @counter_users: GPU spaces that want it to count
  * @next_engine: spreads copies over the engines
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
  * @stats: what its faults, and those of the CPU in its memory, took
@@ -186,6 +192,10 @@ struct uvm_gpu {
 	struct xarray spaces;
 	struct work_struct fault_work;
 	struct uvm_gpu_fault *faults;
+	struct work_struct counter_work;
+	struct uvm_gpu_counter *counters;
+	struct mutex counter_lock;
+	unsigned int counter_users;
 	atomic_t next_engine;
 	bool lost;
 	struct uvm_stats stats;
@@ -354,6 +364,7 @@ struct uvm_fault_queue;
  * @spans: by address >> UVM_SPAN_SHIFT; added by the work of @faults
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
+ * @counters: it wants the GPU to count accesses
  * @thrash: pages that bounce
  * @stats: what its faults took
  * @dying: nobody may enter any more
@@ -372,6 +383,7 @@ struct uvm_gpu_space {
 	struct mutex notifier_lock;
 	struct xarray spans;
 	struct xarray channels;
+	bool counters;
 	struct uvm_thrash thrash;
 	struct uvm_stats stats;
 	bool dying;
@@ -474,6 +486,18 @@ static inline void uvm_gpu_space_count(struct uvm_gpu_space *gs, enum uvm_stat w
 	uvm_stats_add(&gs->stats, which, n);
 	uvm_stats_add(&gs->gpu->stats, which, n);
 }
+
+struct uvm_gpu_space *uvm_gpu_space_by_as(struct uvm_gpu *gpu, u64 id);
+
+/* ---- access counters (counter.c) ---- */
+
+/* Counters fetched at once. */
+#define UVM_COUNTER_BATCH	256
+
+int uvm_counter_init(struct uvm_gpu *gpu);
+void uvm_counter_fini(struct uvm_gpu *gpu);
+int uvm_counter_set(struct uvm_gpu_space *gs, bool on);
+int uvm_set_access_counters_ioctl(struct uvm_ucmd *ucmd);
 
 /* ---- who can do what with whose memory (processor.c) ---- */
 
@@ -670,6 +694,8 @@ struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs);
 void uvm_fault_queue_free(struct uvm_fault_queue *queue);
 void uvm_fault_worker(struct work_struct *work);
 void uvm_fault_flush(struct uvm_gpu *gpu);
+bool uvm_fault_queue_hot(struct uvm_gpu_space *gs,
+			 const struct uvm_gpu_counter *counter);
 
 /* ---- checks of what user space gives (check.c) ---- */
 

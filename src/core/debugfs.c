@@ -28,6 +28,8 @@ static const char * const uvm_stat_names[UVM_STAT_NR] = {
 	[UVM_STAT_THROTTLED] = "throttled",
 	[UVM_STAT_PINNED] = "pinned",
 	[UVM_STAT_UNPINNED] = "unpinned",
+	[UVM_STAT_HOT_MOVED] = "hot-moved",
+	[UVM_STAT_NOTIFICATIONS] = "notifications",
 	[UVM_STAT_CPU_FAULTS] = "cpu-faults",
 	[UVM_STAT_CPU_MOVED] = "cpu-moved",
 };

@@ -46,9 +46,12 @@ static unsigned int uvm_fault_batch(void)
 		       UVM_FAULT_BATCH);
 }
 
+/* Granules that wait for their turn. */
+#define UVM_FAULT_HOT		16
+
 /**
  * struct uvm_fault_queue - a share of faults and the room to serve it
- * @gs: the GPU space; @work holds a reference while @busy, and enters when it starts
+ * @gs: the GPU space; @work holds a reference while queued, and enters when it starts
  * @work: serves @faults
  * @busy: set by the GPU's worker, which then fills in the rest; cleared by @work
  * @nr: number of @faults
@@ -61,6 +64,9 @@ static unsigned int uvm_fault_batch(void)
  * @stuck_since: since when there was one in each share, jiffies; 0: there was none
  * @stuck: it takes too long
  * @backoff_ms: how long the last replay was put off for that
+ * @hot_lock: protects the two below
+ * @nr_hot: number of @hot
+ * @hot: granules that the GPU uses a lot where they are
  * @svc: for uvm_service_block()
  * @req: for uvm_mirror_block()
  */
@@ -78,6 +84,9 @@ struct uvm_fault_queue {
 	unsigned long stuck_since;
 	bool stuck;
 	unsigned int backoff_ms;
+	spinlock_t hot_lock;
+	unsigned int nr_hot;
+	struct uvm_gpu_counter hot[UVM_FAULT_HOT];
 	struct uvm_service *svc;
 	struct uvm_mirror_request *req;
 };
@@ -104,6 +113,7 @@ struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs)
 	if (!queue->svc)
 		goto err_req;
 	queue->gs = gs;
+	spin_lock_init(&queue->hot_lock);
 	INIT_WORK(&queue->work, uvm_fault_queue_work);
 	return queue;
 
@@ -347,11 +357,8 @@ static bool uvm_fault_serve_ahead(struct uvm_fault_queue *queue, unsigned long b
 	return true;
 }
 
-/* What is allocated on the way is charged to the process that wants it. */
 static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 {
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(queue->gs->vs->mm);
-	struct mem_cgroup *old = set_active_memcg(memcg);
 	bool entered = true;
 	unsigned int i, n;
 
@@ -361,8 +368,6 @@ static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 			  uvm_fault_serve_ahead(queue, uvm_fault_block(queue->faults + i));
 		cond_resched();
 	}
-	set_active_memcg(old);
-	mem_cgroup_put(memcg);
 	if (!queue->again)
 		queue->stuck_since = 0;
 	return entered;
@@ -377,24 +382,71 @@ static void uvm_fault_cancel_all(struct uvm_fault_queue *queue)
 		uvm_fault_cancel(queue->gs, &queue->faults[i], -EFAULT);
 }
 
-/* Returns false if the GPU space went down meanwhile. */
-static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
+/* Takes the next granule off the queue. */
+static bool uvm_fault_next_hot(struct uvm_fault_queue *queue,
+			       struct uvm_gpu_counter *counter)
+{
+	bool any;
+
+	spin_lock(&queue->hot_lock);
+	any = queue->nr_hot;
+	if (any)
+		*counter = queue->hot[--queue->nr_hot];
+	spin_unlock(&queue->hot_lock);
+	return any;
+}
+
+/* Moves what the GPU uses a lot, and lets it count anew. */
+static bool uvm_fault_serve_hot(struct uvm_fault_queue *queue)
+{
+	struct uvm_gpu_space *gs = queue->gs;
+	struct uvm_gpu_counter counter;
+	unsigned long addr, end;
+
+	while (uvm_fault_next_hot(queue, &counter)) {
+		if (!READ_ONCE(gs->counters))
+			continue;
+		end = counter.address + gs->gpu->desc.access_granule;
+		for (addr = counter.address; addr < end;
+		     addr = ALIGN(addr + 1, UVM_BLOCK_SIZE)) {
+			unsigned long base = ALIGN_DOWN(addr, UVM_BLOCK_SIZE);
+
+			if (!uvm_service_hot(queue->svc, addr, end) ||
+			    uvm_mirror_block(gs, queue->req, base, queue->nothing,
+					     uvm_service_hold(queue->svc)) == -ESRCH)
+				return false;
+		}
+		gs->gpu->desc.ops->counter_clear(gs->gpu, &counter);
+	}
+	return true;
+}
+
+/* What is allocated on the way is charged to the process that wants it. */
+static bool uvm_fault_charged(struct uvm_fault_queue *queue,
+			      bool (*serve)(struct uvm_fault_queue *queue))
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(queue->gs->vs->mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	bool entered = serve(queue);
+
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return entered;
+}
+
+/* Runs @serve for an mm. Returns false if the GPU space went down meanwhile. */
+static bool uvm_fault_queue_run(struct uvm_fault_queue *queue,
+				bool (*serve)(struct uvm_fault_queue *queue))
 {
 	struct uvm_va_space *vs = queue->gs->vs;
 	bool entered = true;
 
-	if (!vs->mm) {
-		uvm_fault_cancel_all(queue);
-		return true;
-	}
 	if (uvm_mm_retain(vs))
 		return true;
 	uvm_mm_check_abandoned(vs);
 	uvm_delay(UVM_DELAY_FAULT);
-	queue->busy_blocks = false;
-	queue->again = false;
 	if (!uvm_mm_releasing(vs))
-		entered = uvm_fault_serve(queue);
+		entered = uvm_fault_charged(queue, serve);
 	uvm_mm_release(vs);
 	return entered;
 }
@@ -423,42 +475,58 @@ static bool uvm_fault_back_off(struct uvm_fault_queue *queue)
 	return uvm_gpu_space_enter(queue->gs);
 }
 
+/* Returns false if the GPU space went down meanwhile. */
+static bool uvm_fault_queue_serve(struct uvm_fault_queue *queue)
+{
+	if (!queue->gs->vs->mm) {
+		uvm_fault_cancel_all(queue);
+		return true;
+	}
+	queue->busy_blocks = false;
+	queue->again = false;
+	return uvm_fault_queue_run(queue, uvm_fault_serve) &&
+	       uvm_fault_back_off(queue);
+}
+
 static void uvm_fault_queue_work(struct work_struct *work)
 {
 	struct uvm_fault_queue *queue =
 		container_of(work, struct uvm_fault_queue, work);
 	struct uvm_gpu_space *gs = queue->gs;
+	bool entered = uvm_gpu_space_enter(gs);
 
-	if (uvm_gpu_space_enter(gs) && uvm_fault_queue_serve(queue) &&
-	    uvm_fault_back_off(queue)) {
-		/* Full barrier: see DOC: GPU faults. */
-		smp_store_mb(queue->busy, false);
-		uvm_fault_replay(gs);
-		uvm_gpu_space_leave(gs);
+	/* Pairs with uvm_fault_dispatch(): the share is there. */
+	if (entered && smp_load_acquire(&queue->busy)) {
+		entered = uvm_fault_queue_serve(queue);
+		if (entered) {
+			/* Full barrier: see DOC: GPU faults. */
+			smp_store_mb(queue->busy, false);
+			uvm_fault_replay(gs);
+		}
 	}
+	if (entered && READ_ONCE(queue->nr_hot))
+		entered = uvm_fault_queue_run(queue, uvm_fault_serve_hot);
+	if (entered)
+		uvm_gpu_space_leave(gs);
 	uvm_gpu_space_put(gs);
 }
 
-/* Entered, with a reference. */
-static struct uvm_gpu_space *uvm_fault_gpu_space_get(struct uvm_gpu *gpu, u64 id)
+/* Entered. The work has a reference of its own. */
+static void uvm_fault_queue_start(struct uvm_fault_queue *queue)
 {
-	struct uvm_gpu_space *gs;
+	struct uvm_gpu_space *gs = queue->gs;
 
-	xa_lock(&gpu->spaces);
-	gs = xa_load(&gpu->spaces, id);
-	if (gs && uvm_gpu_space_enter(gs))
-		kref_get(&gs->ref);
-	else
-		gs = NULL;
-	xa_unlock(&gpu->spaces);
-	return gs;
+	kref_get(&gs->ref);
+	if (!queue_work_node(uvm_gpu_nearest_node(gs->gpu), gs->vs->fault_wq,
+			     &queue->work))
+		uvm_gpu_space_put(gs);
 }
 
 /* Hands an address space its share, unless it has one. */
 static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 			       const struct uvm_gpu_fault *faults, unsigned int nr)
 {
-	struct uvm_gpu_space *gs = uvm_fault_gpu_space_get(gpu, faults->as_id);
+	struct uvm_gpu_space *gs = uvm_gpu_space_by_as(gpu, faults->as_id);
 	struct uvm_fault_queue *queue;
 
 	if (!gs)
@@ -473,12 +541,37 @@ static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 	trace_uvm_fault_batch(gs->vs->id, gpu->id, nr, faults->address);
 	uvm_gpu_space_count(gs, UVM_STAT_BATCHES, 1);
 	uvm_gpu_space_count(gs, UVM_STAT_FAULTS, nr);
-	queue->busy = true;
 	queue->nr = nr;
 	memcpy(queue->faults, faults, nr * sizeof(*faults));
-	queue_work_node(uvm_gpu_nearest_node(gpu), gs->vs->fault_wq, &queue->work);
+	/* Pairs with uvm_fault_queue_work(), which may be under way for something else. */
+	smp_store_release(&queue->busy, true);
+	uvm_fault_queue_start(queue);
 	/* Who knows when it starts. */
 	uvm_gpu_space_leave(gs);
+	uvm_gpu_space_put(gs);
+}
+
+/**
+ * uvm_fault_queue_hot() - hand over a granule that the GPU uses a lot
+ * @gs: GPU space that the caller entered
+ * @counter: the granule
+ *
+ * Return: false if there is no room: the caller lets it count anew.
+ */
+bool uvm_fault_queue_hot(struct uvm_gpu_space *gs,
+			 const struct uvm_gpu_counter *counter)
+{
+	struct uvm_fault_queue *queue = gs->faults;
+	bool room;
+
+	spin_lock(&queue->hot_lock);
+	room = queue->nr_hot < UVM_FAULT_HOT;
+	if (room)
+		queue->hot[queue->nr_hot++] = *counter;
+	spin_unlock(&queue->hot_lock);
+	if (room)
+		uvm_fault_queue_start(queue);
+	return room;
 }
 
 /* The GPU's worker. Bounded, so that uvm_fault_flush() is: the rest is for later. */

@@ -283,10 +283,13 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 		ret = -ENOMEM;
 		goto err_free;
 	}
+	ret = uvm_counter_init(gpu);
+	if (ret)
+		goto err_faults;
 	if (!uvm_gpu_is_numa(gpu)) {
 		ret = uvm_gpu_add_pages(gpu);
 		if (ret)
-			goto err_faults;
+			goto err_counter;
 	}
 	ret = uvm_gpus_add(gpu);
 	if (ret)
@@ -298,6 +301,8 @@ err_pages:
 		uvm_gpu_del_pages(gpu);
 		uvm_gpu_del_private(gpu);
 	}
+err_counter:
+	uvm_counter_fini(gpu);
 err_faults:
 	kvfree(gpu->faults);
 err_free:
@@ -334,6 +339,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	kref_put(&gpu->ref, uvm_gpu_last_put);
 	wait_for_completion(&gpu->gone);
 	cancel_work_sync(&gpu->fault_work);
+	uvm_counter_fini(gpu);
 	if (!uvm_gpu_is_numa(gpu))
 		uvm_evacuate_gpu(gpu);
 	/* Whoever looks at one of its pages without holding it has looked. */
@@ -380,18 +386,6 @@ void uvm_gpu_fault_pending(struct uvm_gpu *gpu)
 	queue_work_node(uvm_gpu_nearest_node(gpu), uvm_gpu_wq, &gpu->fault_work);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_fault_pending);
-
-/**
- * uvm_gpu_counters_pending() - there are access counters to fetch
- * @gpu: from uvm_gpu_register()
- *
- * Any context. May be called more often than needed; must be called after every
- * entry that was written. Counters are never enabled, so there is nothing to do.
- */
-void uvm_gpu_counters_pending(struct uvm_gpu *gpu)
-{
-}
-EXPORT_SYMBOL_GPL(uvm_gpu_counters_pending);
 
 /* A reference to the GPU @uuid that pins its backend, or NULL. */
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid)

@@ -209,6 +209,7 @@ static void uvm_gpu_space_detach(struct uvm_gpu_space *gs)
 	uvm_gpu_space_leave(gs);
 	wait_for_completion(&gs->idle);
 	uvm_thrash_stop(&gs->thrash);
+	uvm_counter_set(gs, false);
 	gs->detached = true;
 }
 
@@ -220,6 +221,27 @@ static void uvm_gpu_space_unmap(struct uvm_gpu_space *gs)
 		return;
 	uvm_mirror_shutdown(gs);
 	gs->unmapped = true;
+}
+
+/**
+ * uvm_gpu_space_by_as() - find and enter, for what the GPU reports
+ * @gpu: the GPU
+ * @id: &uvm_gpu_as.id
+ *
+ * Return: the GPU space, with a reference and entered; or NULL.
+ */
+struct uvm_gpu_space *uvm_gpu_space_by_as(struct uvm_gpu *gpu, u64 id)
+{
+	struct uvm_gpu_space *gs;
+
+	xa_lock(&gpu->spaces);
+	gs = xa_load(&gpu->spaces, id);
+	if (gs && uvm_gpu_space_enter(gs))
+		kref_get(&gs->ref);
+	else
+		gs = NULL;
+	xa_unlock(&gpu->spaces);
+	return gs;
 }
 
 /* The backend has nothing of it any more. */

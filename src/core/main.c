@@ -123,6 +123,7 @@ union uvm_ucmd_buffer {
 	struct uvm_set_range_group set_range_group;
 	struct uvm_allow_migration allow_migration;
 	struct uvm_query_policy query_policy;
+	struct uvm_set_access_counters set_access_counters;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -195,6 +196,9 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	       UVM_RESERVED(uvm_set_range_group)),
 	UVM_OP(UVM_ALLOW_MIGRATION, uvm_allow_migration_ioctl,
 	       uvm_allow_migration, allow, UVM_WANT_MM),
+	UVM_OP(UVM_SET_ACCESS_COUNTERS, uvm_set_access_counters_ioctl,
+	       uvm_set_access_counters, __reserved, UVM_WANT_LIVE,
+	       UVM_RESERVED(uvm_set_access_counters)),
 	UVM_OP(UVM_QUERY_POLICY, uvm_query_policy_ioctl, uvm_query_policy,
 	       out_count, UVM_WANT_VA_SPACE, .out = true),
 };

@@ -37,10 +37,12 @@ MODULE_PARM_DESC(prefetch_threshold,
  * @UVM_SERVICE_FAULTS: for faults, or ahead of them
  * @UVM_SERVICE_ATOMICS: for faults that want atomics, which can't be had in place:
  *	those pages only, whatever the policy
+ * @UVM_SERVICE_HOT: since the GPU uses them a lot where they are
  */
 enum uvm_service_mode {
 	UVM_SERVICE_FAULTS,
 	UVM_SERVICE_ATOMICS,
+	UVM_SERVICE_HOT,
 };
 
 /**
@@ -62,6 +64,8 @@ enum uvm_service_mode {
  * @mode: why pages are moved
  * @atomics: for UVM_SERVICE_ATOMICS: the pages
  * @renew: and those that can't move get new ones, each a folio of its own
+ * @first: for UVM_SERVICE_HOT: the first page that is
+ * @end: the page after the last one
  */
 struct uvm_service {
 	struct uvm_gpu_space *gs;
@@ -80,6 +84,8 @@ struct uvm_service {
 	enum uvm_service_mode mode;
 	const unsigned long *atomics;
 	bool renew;
+	unsigned int first;
+	unsigned int end;
 };
 
 /**
@@ -181,12 +187,29 @@ static bool uvm_part_choose_faults(struct uvm_part *part,
 	return part->dest.gpu || part->dest.populate;
 }
 
+/* Where do those go that it uses a lot? */
+static bool uvm_part_choose_hot(struct uvm_part *part, const struct uvm_gpu_space *gs,
+				const struct uvm_policy *policy)
+{
+	struct uvm_gpu *gpu = gs->gpu;
+
+	if (!uvm_policy_moves(policy) || policy->dest_kind == UVM_DEST_CPU ||
+	    policy->dest_kind == UVM_DEST_CPU_NODE)
+		return false;
+	uvm_part_choose_gpu(part, gpu);
+	if (uvm_gpu_is_numa(gpu))
+		part->dest.node = gpu->desc.numa_node;
+	return true;
+}
+
 static bool uvm_part_choose(struct uvm_part *part, const struct uvm_service *svc,
 			    const struct uvm_policy *policy)
 {
 	switch (svc->mode) {
 	case UVM_SERVICE_ATOMICS:
 		return uvm_part_choose_gpu(part, svc->gs->gpu) || svc->renew;
+	case UVM_SERVICE_HOT:
+		return uvm_part_choose_hot(part, svc->gs, policy);
 	default:
 		return uvm_part_choose_faults(part, svc->gs, policy) &&
 		       (part->access || part->prefetch);
@@ -229,6 +252,10 @@ static bool uvm_part_may_move(const struct uvm_service *svc,
 	switch (svc->mode) {
 	case UVM_SERVICE_ATOMICS:
 		return test_bit(i, svc->atomics);
+	case UVM_SERVICE_HOT:
+		return present && i >= svc->first && i < svc->end &&
+		       !uvm_thrash_is_pinned(tb, i) &&
+		       !uvm_part_is_at_home(svc, part, i);
 	default:
 		return !uvm_thrash_is_pinned(tb, i) &&
 		       !(present && !test_bit(i, svc->other) &&
@@ -439,7 +466,9 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 	bitmap_and(svc->faults, svc->faults, svc->want, UVM_BLOCK_PAGES);
 	faults -= bitmap_weight(svc->faults, UVM_BLOCK_PAGES);
 	uvm_gpu_space_count(svc->gs, UVM_STAT_MOVED, faults);
-	uvm_gpu_space_count(svc->gs, UVM_STAT_PREFETCHED, moved - faults);
+	uvm_gpu_space_count(svc->gs, svc->mode == UVM_SERVICE_HOT ?
+			    UVM_STAT_HOT_MOVED : UVM_STAT_PREFETCHED,
+			    moved - faults);
 	trace_uvm_fault_migrate(svc->gs->vs->id, svc->gs->gpu->id, part->base,
 				faults, moved - faults);
 	if (faults)
@@ -535,6 +564,27 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	svc->atomics = pages;
 	svc->renew = renew;
 	entered = uvm_service_block(svc, base, access);
+	svc->mode = UVM_SERVICE_FAULTS;
+	return entered;
+}
+
+/**
+ * uvm_service_hot() - move pages that the GPU uses a lot where they are
+ * @svc: as for uvm_service_block()
+ * @start: first byte
+ * @end: the byte after the last one; what is in the next block stays
+ *
+ * Return: as uvm_service_block().
+ */
+bool uvm_service_hot(struct uvm_service *svc, unsigned long start, unsigned long end)
+{
+	unsigned long base = ALIGN_DOWN(start, UVM_BLOCK_SIZE);
+	bool entered;
+
+	svc->mode = UVM_SERVICE_HOT;
+	svc->first = (start - base) >> PAGE_SHIFT;
+	svc->end = (min(end, base + UVM_BLOCK_SIZE) - base) >> PAGE_SHIFT;
+	entered = uvm_service_block(svc, base, NULL);
 	svc->mode = UVM_SERVICE_FAULTS;
 	return entered;
 }

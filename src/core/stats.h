@@ -18,6 +18,8 @@
  * @UVM_STAT_THROTTLED: faults left for later, since their pages bounce
  * @UVM_STAT_PINNED: pages mapped where they are, since they bounce
  * @UVM_STAT_UNPINNED: those of them that may move again
+ * @UVM_STAT_HOT_MOVED: pages moved since the GPU used them where they were
+ * @UVM_STAT_NOTIFICATIONS: access counters that reached their threshold; of a GPU only
  * @UVM_STAT_CPU_FAULTS: CPU faults on private pages; of a GPU only
  * @UVM_STAT_CPU_MOVED: pages that they brought home; of a GPU only
  * @UVM_STAT_NR: number of counters
@@ -34,13 +36,15 @@ enum uvm_stat {
 	UVM_STAT_THROTTLED,
 	UVM_STAT_PINNED,
 	UVM_STAT_UNPINNED,
+	UVM_STAT_HOT_MOVED,
+	UVM_STAT_NOTIFICATIONS,
 	UVM_STAT_CPU_FAULTS,
 	UVM_STAT_CPU_MOVED,
 	UVM_STAT_NR,
 };
 
 /* The first of those that only a GPU has. */
-#define UVM_STAT_GPU_ONLY	UVM_STAT_CPU_FAULTS
+#define UVM_STAT_GPU_ONLY	UVM_STAT_NOTIFICATIONS
 
 struct uvm_stats {
 	atomic64_t n[UVM_STAT_NR];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Policies: where the pages of a range should be when processors fault on them.
+ * Policies: where the pages of a range should be when processors fault on them, and
+ * whether they follow a GPU that uses them where they are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -142,6 +143,18 @@ int uvm_allow_migration(struct uvm_ctx *ctx, uint32_t group, bool allow)
 	};
 
 	return libuvm_ioctl(ctx->fd, UVM_ALLOW_MIGRATION, &arg);
+}
+
+int uvm_set_access_counters(struct uvm_ctx *ctx,
+			    const uint8_t uuid[UVM_UUID_LEN], bool enable)
+{
+	struct uvm_set_access_counters arg = {
+		.size = sizeof(arg),
+		.enable = enable,
+	};
+
+	memcpy(arg.uuid, uuid, UVM_UUID_LEN);
+	return libuvm_ioctl(ctx->fd, UVM_SET_ACCESS_COUNTERS, &arg);
 }
 
 static int query_policy(struct uvm_ctx *ctx, const void *address,

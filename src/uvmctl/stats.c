@@ -47,7 +47,7 @@ static int print_counters(const char *line, char *const names[MAX_STATS], int co
 		return -1;
 	printf("%s  id %u\n", line + 1, id);
 	for (int i = 0; i < count; i++)
-		printf("  %-12s  %12llu\n", names[i], values[i]);
+		printf("  %-13s  %12llu\n", names[i], values[i]);
 	return 0;
 }
 

@@ -56,6 +56,17 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	return true;
 }
 
+bool uvm_service_hot(struct uvm_service *svc, unsigned long start,
+		     unsigned long end)
+{
+	return true;
+}
+
+struct uvm_gpu_space *uvm_gpu_space_by_as(struct uvm_gpu *gpu, u64 id)
+{
+	return NULL;
+}
+
 bool uvm_service_throttled(struct uvm_service *svc)
 {
 	return false;

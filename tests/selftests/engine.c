@@ -450,6 +450,23 @@ TEST_V(lanes, devices)
 	fix_close(&f);
 }
 
+TEST_V(no_access_counters, devices)
+{
+	struct fix f;
+	char *p;
+
+	if (parameter("granule"))
+		SKIP("the GPU has access counters");
+	fix_open(&f, v);
+	EXPECT_RET(access_counters(f.s.fd, f.gpu.uuid, 1), -EOPNOTSUPP);
+	EXPECT_RET(access_counters(f.s.fd, f.gpu.uuid, 0), -EOPNOTSUPP);
+	p = fix_pattern(&f, f.length, 14);
+	stay(f.s.fd, p, f.length);
+	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
+	EXPECT_EQ(stat_of(&f, "counter_notifications"), 0);
+	fix_close(&f);
+}
+
 /*
  * Where a GPU can't do atomics it doesn't wait for ever: pages move for them, whatever
  * the policy, and where they can't move it is told.

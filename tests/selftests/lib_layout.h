@@ -202,6 +202,12 @@ AT(uvm_query_policy, accessed_by, 64);
 AT(uvm_query_policy, count, 72);
 AT(uvm_query_policy, out_count, 76);
 
+SIZE(uvm_set_access_counters, 32);
+AT(uvm_set_access_counters, flags, 4);
+AT(uvm_set_access_counters, uuid, 8);
+AT(uvm_set_access_counters, enable, 24);
+AT(uvm_set_access_counters, __reserved, 28);
+
 SIZE(uvm_sim_cmd, 48);
 AT(uvm_sim_cmd, op, 0);
 AT(uvm_sim_cmd, flags, 4);
@@ -212,6 +218,7 @@ AT(uvm_sim_cmd, arg0, 32);
 AT(uvm_sim_cmd, arg1, 40);
 SIZE(uvm_sim_ring_entry, 56);
 SIZE(uvm_sim_fault_entry, 40);
+SIZE(uvm_sim_counter_entry, 24);
 SIZE(uvm_sim_copy_desc, 24);
 
 _Static_assert(UVM_INFO == 0xE740, "command numbers");
@@ -238,6 +245,7 @@ _Static_assert(UVM_DESTROY_RANGE_GROUP == 0xE754, "command numbers");
 _Static_assert(UVM_SET_RANGE_GROUP == 0xE755, "command numbers");
 _Static_assert(UVM_ALLOW_MIGRATION == 0xE756, "command numbers");
 _Static_assert(UVM_QUERY_POLICY == 0xE757, "command numbers");
+_Static_assert(UVM_SET_ACCESS_COUNTERS == 0xE758, "command numbers");
 
 #undef AT
 #undef SIZE

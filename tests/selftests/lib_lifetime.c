@@ -96,7 +96,8 @@ static const char * const counter_names[NR_COUNTERS] = {
 	[BATCHES] = "batches", [FAULTS] = "faults", [DUPLICATES] = "duplicates",
 	[MOVED] = "moved", [PREFETCHED] = "prefetched", [CANCELS] = "cancels",
 	[REPLAYS] = "replays", [RETRIES] = "retries", [THROTTLED] = "throttled",
-	[PINNED] = "pinned", [UNPINNED] = "unpinned", [CPU_FAULTS] = "cpu-faults",
+	[PINNED] = "pinned", [UNPINNED] = "unpinned", [HOT_MOVED] = "hot-moved",
+	[NOTIFICATIONS] = "notifications", [CPU_FAULTS] = "cpu-faults",
 	[CPU_MOVED] = "cpu-moved",
 };
 
@@ -114,15 +115,19 @@ static bool view_add_gpu(struct view *view, unsigned int id, const char *uuid)
 /* A line about a GPU comes after the one that names it, and once. */
 static bool view_gpu_line(struct view *view, const char *line)
 {
-	char name[20], text[40], unit[2] = "";
+	char name[40], text[40], *dash, unit[2] = "";
 	long long value, *place;
 	unsigned int id;
 	int i, n;
 
 	if (sscanf(line, "uvm-gpu-%u:\t%36s", &id, text) == 2)
 		return view_add_gpu(view, id, text);
-	if (sscanf(line, "uvm-%19[a-z]-%u:\t%lld %1[B]", name, &id, &value, unit) < 3)
+	if (sscanf(line, "uvm-%39[^:]:\t%lld %1[B]", name, &value, unit) < 2)
 		return false;
+	dash = strrchr(name, '-');
+	if (!dash || sscanf(dash, "-%u", &id) != 1)
+		return false;
+	*dash = 0;
 	for (i = 0; i < view->gpus && view->gpu[i].id != id; i++)
 		;
 	if (i == view->gpus)
@@ -157,7 +162,7 @@ static bool view_line(struct view *view, const char *line)
 
 bool view_read(pid_t pid, int fd, struct view *view)
 {
-	char path[64], text[4096], *line, *rest = text;
+	char path[64], text[8192], *line, *rest = text;
 
 	memset(view, 0, sizeof(*view));
 	view->pid = -1;
@@ -255,6 +260,20 @@ bool gpu_counters(const struct uvm_gpu_info *gpu, long long counter[NR_COUNTERS]
 	if (found)
 		EXPECT_EQ(strcmp(name, gpu->name), 0);
 	return found;
+}
+
+long long view_counter(pid_t pid, int fd, const struct uvm_gpu_info *gpu,
+		       enum counter which)
+{
+	struct view view;
+	int i;
+
+	if (!view_read(pid, fd, &view))
+		return -1;
+	for (i = 0; i < view.gpus; i++)
+		if (view.gpu[i].id == gpu->id)
+			return view.gpu[i].counter[which];
+	return -1;
 }
 
 /* ---- the trace ---- */

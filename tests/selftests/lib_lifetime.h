@@ -38,12 +38,13 @@ bool proof_gone(int proof);
 
 #define VIEW_GPUS	8
 
-/* Counters of faults. The last two are of GPUs only, not of VA spaces. */
+/* Counters of faults. The last three are of GPUs only, not of VA spaces. */
 enum counter {
 	BATCHES, FAULTS, DUPLICATES, MOVED, PREFETCHED, CANCELS, REPLAYS, RETRIES,
-	THROTTLED, PINNED, UNPINNED, CPU_FAULTS, CPU_MOVED, NR_COUNTERS,
+	THROTTLED, PINNED, UNPINNED, HOT_MOVED, NOTIFICATIONS, CPU_FAULTS, CPU_MOVED,
+	NR_COUNTERS,
 };
-#define VIEW_COUNTERS	CPU_FAULTS
+#define VIEW_COUNTERS	NOTIFICATIONS
 
 /* What /proc/PID/fdinfo/FD says. Numbers that are absent are -1. */
 struct view {
@@ -84,6 +85,9 @@ bool list_forgets(pid_t pid);
 
 /* A GPU's counters, from debugfs; false if there are none of it */
 bool gpu_counters(const struct uvm_gpu_info *gpu, long long counter[NR_COUNTERS]);
+/* one of a VA space and a GPU of it, or -1 */
+long long view_counter(pid_t pid, int fd, const struct uvm_gpu_info *gpu,
+		       enum counter which);
 
 /* The trace of one test, in an instance of its own */
 #define TRACE_STEPS	64

@@ -60,6 +60,14 @@ int policy_group(int fd, const void *p, size_t length, uint32_t group)
 	return uvm_ioctl(fd, UVM_SET_RANGE_GROUP, &a);
 }
 
+int access_counters(int fd, const uint8_t *uuid, uint32_t enable)
+{
+	struct uvm_set_access_counters a = { .size = sizeof(a), .enable = enable };
+
+	memcpy(a.uuid, uuid, UVM_UUID_LEN);
+	return uvm_ioctl(fd, UVM_SET_ACCESS_COUNTERS, &a);
+}
+
 int group_create(int fd, uint32_t *group)
 {
 	struct uvm_create_range_group a = { .size = sizeof(a) };

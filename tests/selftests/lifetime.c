@@ -1800,6 +1800,12 @@ static int late_policy(struct late *l)
 	return policy_query(l->k.s.fd, l->k.buf, &policy);
 }
 
+static int late_counters(struct late *l)
+{
+	EXPECT_RET(access_counters(l->k.s.fd, l->k.gpu.uuid, 0), -ESRCH);
+	return access_counters(l->k.s.fd, l->k.gpu.uuid, 1);
+}
+
 static const struct {
 	int (*call)(struct late *l);
 	int want;
@@ -1813,7 +1819,7 @@ static const struct {
 	{ late_fault_migration, -ESRCH }, { late_prefetch, -ESRCH },
 	{ late_read_mostly, -ESRCH }, { late_create_group, -ESRCH },
 	{ late_destroy_group, 0 }, { late_set_group, -ESRCH },
-	{ late_allow, -ESRCH }, { late_policy, -ESRCH },
+	{ late_allow, -ESRCH }, { late_policy, -ESRCH }, { late_counters, -ESRCH },
 };
 
 /* In the order of the numbers of the commands; .kind indexes lates[] */
@@ -1828,9 +1834,10 @@ static const struct variant late_names[NR(lates) + 1] = {
 	{ "SET_FAULT_MIGRATION", 16, 0 }, { "SET_PREFETCH", 17, 0 },
 	{ "SET_READ_MOSTLY", 18, 0 }, { "CREATE_RANGE_GROUP", 19, 0 },
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
-	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 }, { NULL, 0, 0 },
+	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
+	{ "SET_ACCESS_COUNTERS", 24, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR(lates) == UVM_CMD_QUERY_POLICY - UVM_CMD_BASE + 1,
+_Static_assert(NR(lates) == UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 TEST_V(after_release, late_names)

@@ -241,6 +241,7 @@ union any {
 	struct uvm_set_range_group set_group;
 	struct uvm_allow_migration allow;
 	struct uvm_query_policy query_policy;
+	struct uvm_set_access_counters counters;
 	unsigned char bytes[2 * PAGE];
 };
 
@@ -413,6 +414,13 @@ static void good_policy(struct env *e, enum state state, union any *a)
 	a->query_policy.address = ADDR(e->buf + PAGE);
 	a->query_policy.accessed_by = ADDR(e->accessed_by);
 	a->query_policy.count = POLICY_ROOM;
+}
+
+static void good_counters(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	memcpy(a->counters.uuid, e->gpu.uuid, UVM_UUID_LEN);
+	a->counters.enable = 1;
 }
 
 #define ANSWERS(fresh_, va_only_, va_, mm_, released_, multi_) \
@@ -588,6 +596,12 @@ static const struct command commands[] = {
 			 FIELD(uvm_query_policy, out_dest_uuid),
 			 FIELD(uvm_query_policy, out_count) },
 		.pointers = { FIELD(uvm_query_policy, accessed_by) },
+	}, {
+		COMMAND(SET_ACCESS_COUNTERS, uvm_set_access_counters), .home = VA,
+		.good = good_counters,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, OK),
+		.other_mm = true,
+		.reserved = { FIELD(uvm_set_access_counters, __reserved) },
 	},
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -605,9 +619,9 @@ static const struct variant each_command[NR_COMMANDS + 1] = {
 	{ "SET_READ_MOSTLY", 18, 0 }, { "CREATE_RANGE_GROUP", 19, 0 },
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
-	{ NULL, 0, 0 },
+	{ "SET_ACCESS_COUNTERS", 24, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR_COMMANDS == UVM_CMD_QUERY_POLICY - UVM_CMD_BASE + 1,
+_Static_assert(NR_COMMANDS == UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 static const struct command *command_of(const struct variant *v)
@@ -2241,6 +2255,37 @@ TEST_T(policy_limit, 60)
 	set_prefetch(s.fd, p, 0, 1, 1);
 	expect_default(s.fd, p, 0, 102);
 	space_close(&s);
+}
+
+/* The switch is a GPU's in a VA space, and is off when it is registered. */
+TEST(access_counters_errors)
+{
+	static const uint8_t zero[UVM_UUID_LEN];
+	struct sight was;
+	struct env e;
+	int fd;
+
+	env_open(&e);
+	fd = e.fd[VA];
+	look(&e, &was);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 2), -EINVAL);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, ~0U), -EINVAL);
+	EXPECT_RET(access_counters(fd, zero, 1), -ENODEV);
+	EXPECT_RET(access_counters(fd, (const uint8_t *)"no such GPU....", 1), -ENODEV);
+	expect_unchanged(&e, &was, "access counters");
+	/* to say it twice is no error, and neither is to work on meanwhile */
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 0), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), 0);
+	EXPECT_RET(channel_run(fd, e.channel, &e.nop, 1), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 0), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), 0);
+	EXPECT_RET(unregister_gpu(fd, e.gpu.uuid), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 0), -ENOENT);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), -ENOENT);
+	EXPECT_RET(register_gpu(fd, e.gpu.uuid), 0);
+	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), 0);
+	env_close(&e);
 }
 
 /* Ranges split where policies differ, and merge where they don't any more. */

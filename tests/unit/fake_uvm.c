@@ -242,6 +242,7 @@ static int do_unregister(struct uvm_unregister_gpu *arg)
 	if (!is_registered(i))
 		return -ENOENT;
 	fake.registered &= ~(1U << i);
+	fake.counting &= ~(1U << i);
 	arg->out_moved = 0;
 	arg->out_left = 0;
 	return 0;
@@ -577,6 +578,21 @@ static int do_allow(const struct uvm_allow_migration *arg)
 	return 0;
 }
 
+static int do_counters(const struct uvm_set_access_counters *arg)
+{
+	int i = find_registered(arg->uuid);
+
+	if (arg->enable > 1 || arg->__reserved)
+		return -EINVAL;
+	if (i < 0)
+		return i;
+	if (!(fake.counters >> i & 1))
+		return -EOPNOTSUPP;
+	fake.counting &= ~(1U << i);
+	fake.counting |= arg->enable << i;
+	return 0;
+}
+
 static uint32_t tell_accessed_by(uint32_t set, uint8_t (*uuids)[UVM_UUID_LEN],
 				 uint32_t room)
 {
@@ -642,6 +658,8 @@ static int do_policy(unsigned int cmd, void *arg)
 		return do_set_group(arg);
 	case UVM_CMD_ALLOW_MIGRATION:
 		return do_allow(arg);
+	case UVM_CMD_SET_ACCESS_COUNTERS:
+		return do_counters(arg);
 	default:
 		return do_query_policy(arg);
 	}
@@ -677,6 +695,8 @@ static const size_t arg_size[] = {
 	[UVM_CMD_SET_RANGE_GROUP - UVM_CMD_BASE] = sizeof(struct uvm_set_range_group),
 	[UVM_CMD_ALLOW_MIGRATION - UVM_CMD_BASE] = sizeof(struct uvm_allow_migration),
 	[UVM_CMD_QUERY_POLICY - UVM_CMD_BASE] = sizeof(struct uvm_query_policy),
+	[UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE] =
+		sizeof(struct uvm_set_access_counters),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -685,7 +705,7 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_QUERY_POLICY)
+	    nr > UVM_CMD_SET_ACCESS_COUNTERS)
 		return -ENOTTY;
 	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
 		return -EINVAL;

@@ -35,6 +35,7 @@ struct fake_uvm {
 	unsigned int nr_gpus;
 	uint32_t version;
 	uint32_t max_query;
+	unsigned int counters;	/* mask of @gpus that have access counters */
 	unsigned int hotplug;	/* GPUs to appear after the next enumeration */
 	uint32_t late_accessor;	/* to join the set after the next query of a policy */
 
@@ -62,6 +63,7 @@ struct fake_uvm {
 	unsigned int groups;	/* mask of those that are there, by id */
 	unsigned int last_group;	/* id */
 	unsigned int fixed;	/* and may not migrate */
+	unsigned int counting;	/* mask of @gpus */
 	unsigned int bad_calls;	/* that the kernel would have refused */
 };
 

@@ -423,6 +423,29 @@ static void groups_ranges(void **state)
 	close_fake(ctx);
 }
 
+static void sets_access_counters(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	uint8_t *uuid = fake.gpus[0].uuid;
+
+	(void)state;
+	fake.counters = 1;
+	fake_add_gpu("plain", UVM_MEMORY_PRIVATE);
+	assert_int_equal(uvm_set_access_counters(ctx, uuid, true), -ENOENT);
+	assert_int_equal(uvm_set_access_counters(ctx, (const uint8_t *)"nobody's uuid...",
+						 true), -ENODEV);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_register_gpu(ctx, fake.gpus[1].uuid, NULL), 0);
+	assert_int_equal(uvm_set_access_counters(ctx, uuid, true), 0);
+	assert_int_equal(fake.counting, 1);
+	assert_int_equal(uvm_set_access_counters(ctx, fake.gpus[1].uuid, true),
+			 -EOPNOTSUPP);
+	assert_int_equal(fake.counting, 1);
+	assert_int_equal(uvm_set_access_counters(ctx, uuid, false), 0);
+	assert_int_equal(fake.counting, 0);
+	close_fake(ctx);
+}
+
 static void tells_accessed_by(void **state)
 {
 	static const uint8_t cpu[UVM_UUID_LEN];
@@ -500,7 +523,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_QUERY_POLICY; cmd++) {
+		     cmd <= UVM_CMD_SET_ACCESS_COUNTERS; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -530,6 +553,8 @@ static void errors_have_words(void **state)
 	assert_non_null(strstr(uvm_strerror(UVM_CMD_CREATE_RANGE_GROUP, ENOSPC),
 			       "range groups"));
 	assert_non_null(strstr(uvm_strerror(UVM_CMD_ALLOW_MIGRATION, EINTR), "repeat"));
+	assert_non_null(strstr(uvm_strerror(UVM_CMD_SET_ACCESS_COUNTERS, EOPNOTSUPP),
+			       "access counters"));
 	assert_string_equal(uvm_strerror(UVM_CMD_INFO, 0), "success");
 }
 
@@ -606,6 +631,7 @@ int main(void)
 		cmocka_unit_test(prefers_locations),
 		cmocka_unit_test(sets_switches),
 		cmocka_unit_test(groups_ranges),
+		cmocka_unit_test(sets_access_counters),
 		cmocka_unit_test(tells_accessed_by),
 		cmocka_unit_test(counts_every_place),
 		cmocka_unit_test(errors_have_words),

@@ -186,15 +186,15 @@ static void refuses_other_lists(void **state)
 static void lists_counters(void **state)
 {
 	(void)state;
-	assert_int_equal(stats("id faults cpu-moved name\n"
+	assert_int_equal(stats("id faults notifications name\n"
 			       "7 12 3 fake0\n"
 			       "9 0 18446744073709551615 a name of words\n"), 0);
 	assert_says("fake0  id 7\n"
-		    "  faults                  12\n"
-		    "  cpu-moved                3\n"
+		    "  faults                   12\n"
+		    "  notifications             3\n"
 		    "a name of words  id 9\n"
-		    "  faults                   0\n"
-		    "  cpu-moved     18446744073709551615\n");
+		    "  faults                    0\n"
+		    "  notifications  18446744073709551615\n");
 	assert_int_equal(stats("id name\n4 bare\n"), 0);
 	assert_string_equal(output, "bare  id 4\n");
 	assert_int_equal(stats("id faults name\n"), 0);

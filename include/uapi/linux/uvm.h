@@ -91,6 +91,7 @@ enum uvm_cmd {
 	UVM_CMD_SET_RANGE_GROUP,
 	UVM_CMD_ALLOW_MIGRATION,
 	UVM_CMD_QUERY_POLICY,
+	UVM_CMD_SET_ACCESS_COUNTERS,
 };
 
 #define UVM_UUID_LEN	16
@@ -920,5 +921,31 @@ struct uvm_query_policy {
 	__u32 out_count;
 };
 #define UVM_QUERY_POLICY _IO(UVM_TYPE, UVM_CMD_QUERY_POLICY)
+
+/**
+ * struct uvm_set_access_counters - ioctl(UVM_SET_ACCESS_COUNTERS)
+ * @size: sizeof(struct uvm_set_access_counters)
+ * @flags: must be 0
+ * @uuid: a registered GPU
+ * @enable: 1 for on, 0 for off
+ * @__reserved: must be 0
+ *
+ * Off by default, and again when the GPU is unregistered; to say the same twice is no
+ * error. While it is on, the GPU counts its accesses to memory that isn't its own, and
+ * pages which it uses a lot move to it: those that a fault would move there (DOC:
+ * Policies), and those that stay for rule 4. The module's parameter counter_threshold
+ * says how much a lot is. Other VA spaces that have the GPU don't notice.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EINVAL; ENODEV; ENOENT; EOPNOTSUPP if the GPU doesn't
+ * count; ENOMEM.
+ */
+struct uvm_set_access_counters {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__u32 enable;
+	__u32 __reserved;
+};
+#define UVM_SET_ACCESS_COUNTERS _IO(UVM_TYPE, UVM_CMD_SET_ACCESS_COUNTERS)
 
 #endif /* _UAPI_LINUX_UVM_H */
