@@ -26,6 +26,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
+#include <linux/userfaultfd_k.h>
 
 #include "migrate.h"
 
@@ -542,6 +543,51 @@ static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *ran
 	return ret;
 }
 
+/* Is it there, on a GPU maybe, where a CPU's fault would only bring it home? */
+static bool uvm_mirror_is_given(struct uvm_va_space *vs, unsigned long addr, u8 access)
+{
+	int srcu = uvm_mirror_look_begin();
+	unsigned long pfn = 0;
+	bool given;
+
+	given = !uvm_mirror_snapshot(vs, addr, 1, &pfn) && pfn & HMM_PFN_VALID &&
+		(access == UVM_ACCESS_READ || pfn & HMM_PFN_WRITE ||
+		 uvm_page_is_ours(hmm_pfn_to_page(pfn)));
+	uvm_mirror_look_end(srcu);
+	return given;
+}
+
+/*
+ * Waits for the pages that user space itself provides (userfaultfd), which HMM doesn't.
+ * Drops mmap_lock while it waits. Returns how many there were, or -errno.
+ */
+static int uvm_mirror_wait_for_user(struct uvm_va_space *vs, unsigned long base,
+				    const u8 *access)
+{
+	struct vm_area_struct *vma;
+	bool unlocked = false;
+	unsigned long addr;
+	unsigned int i;
+	int ret, nr = 0;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++) {
+		if (!access[i])
+			continue;
+		addr = base + i * PAGE_SIZE;
+		vma = vma_lookup(vs->mm, addr);
+		if (!vma || !userfaultfd_armed(vma) ||
+		    uvm_mirror_is_given(vs, addr, access[i]))
+			continue;
+		ret = fixup_user_fault(vs->mm, addr, FAULT_FLAG_REMOTE |
+				       (access[i] > UVM_ACCESS_READ ?
+					FAULT_FLAG_WRITE : 0), &unlocked);
+		if (ret)
+			return ret;
+		nr++;
+	}
+	return nr;
+}
+
 /*
  * Makes present what the fault wants, and returns with mmap_lock held. User space
  * decides how long that takes, so the GPU space is left meanwhile. Once it can't be
@@ -552,11 +598,16 @@ static int uvm_mirror_begin(struct uvm_gpu_space *gs, struct hmm_range *range,
 			    const u8 *access)
 {
 	struct mm_struct *mm = gs->vs->mm;
-	int ret;
+	int ret, waited;
 
 	uvm_gpu_space_leave(gs);
 	mmap_read_lock(mm);
-	ret = uvm_mirror_fault_in(range, req->pfns, base, access);
+	waited = uvm_mirror_wait_for_user(gs->vs, base, access);
+	ret = waited < 0 ? waited :
+			   uvm_mirror_fault_in(range, req->pfns, base, access);
+	/* What was provided may be gone again. */
+	if (ret == -EFAULT && waited > 0)
+		ret = -EBUSY;
 	if (!uvm_gpu_space_enter(gs))
 		ret = -ESRCH;
 	if (ret)
