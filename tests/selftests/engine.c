@@ -23,6 +23,7 @@
 
 #include "lib_lifetime.h"
 #include "lib_policy.h"
+#include "lib_sim.h"
 #include "lib_uvm.h"
 
 /* More often than anything is tried. */
@@ -33,39 +34,6 @@ static const struct variant private_huge[] = {
 	{ "private_thp", UVM_MEMORY_PRIVATE, true },
 	{ NULL, 0, 0 },
 };
-
-static void knob(struct fix *f, const char *name, int times)
-{
-	char path[200], text[20];
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/%s",
-		 f->gpu.name, name);
-	snprintf(text, sizeof(text), "%d", times);
-	ASSERT_TRUE(write_text(path, text));
-}
-
-/* What is left of what knob() set */
-static long knob_left(struct fix *f, const char *name)
-{
-	char path[200];
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/%s", f->gpu.name,
-		 name);
-	return read_number(path);
-}
-
-static long stat_of(struct fix *f, const char *name)
-{
-	char path[200], key[100], text[4000] = "\n", *p;
-
-	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%s/stats",
-		 f->gpu.name);
-	ASSERT_TRUE(read_text(path, text + 1, sizeof(text) - 1));
-	snprintf(key, sizeof(key), "\n%s ", name);
-	p = strstr(text, key);
-	ASSERT_TRUE(p);
-	return atol(p + strlen(key));
-}
 
 static void to(struct fix *f, uint32_t kind, const void *p, size_t length,
 	       struct uvm_migrate *m)
@@ -84,13 +52,13 @@ TEST_V(fails_to_gpu, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 1);
-	knob(&f, "fail_copy", ALWAYS);
+	sim_knob(&f.gpu, "fail_copy", ALWAYS);
 	to(&f, UVM_DEST_GPU, p, f.length, &m);
 	EXPECT_EQ(m.out_moved, 0);
 	EXPECT_EQ(m.out_skipped[UVM_SKIP_BUSY], f.length / PAGE);
 	EXPECT_EQ(fix_on_cpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 1);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	fix_to_gpu(&f, p, f.length);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
 	EXPECT_PATTERN(p, f.length, 1);
@@ -105,12 +73,12 @@ TEST_V(fails_once, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 2);
-	knob(&f, "fail_copy", 1);
+	sim_knob(&f.gpu, "fail_copy", 1);
 	fix_to_gpu(&f, p, f.length);
-	EXPECT_GT(stat_of(&f, "batch_errors"), 0);
-	knob(&f, "fail_copy", 1);
+	EXPECT_GT(sim_stat(&f.gpu, "batch_errors"), 0);
+	sim_knob(&f.gpu, "fail_copy", 1);
 	fix_to_cpu(&f, p, f.length);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	EXPECT_PATTERN(p, f.length, 2);
 	fix_close(&f);
 }
@@ -124,12 +92,12 @@ TEST_V(fails_to_cpu, devices_huge)
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 3);
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "fail_copy", ALWAYS);
+	sim_knob(&f.gpu, "fail_copy", ALWAYS);
 	to(&f, UVM_DEST_CPU, p, f.length, &m);
 	EXPECT_EQ(m.out_moved, 0);
 	EXPECT_EQ(m.out_skipped[UVM_SKIP_BUSY], f.length / PAGE);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	EXPECT_PATTERN(p, f.length, 3);
 	fix_to_cpu(&f, p, f.length);
 	EXPECT_PATTERN(p, f.length, 3);
@@ -145,9 +113,9 @@ TEST_V(touch_fails_once, private_huge)
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 4);
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "fail_copy", 1);
+	sim_knob(&f.gpu, "fail_copy", 1);
 	EXPECT_PATTERN(p, f.length, 4);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	fix_close(&f);
 }
 
@@ -162,7 +130,7 @@ TEST_V(touch_fails, private_huge)
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 5);
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "fail_copy", ALWAYS);
+	sim_knob(&f.gpu, "fail_copy", ALWAYS);
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
@@ -173,7 +141,7 @@ TEST_V(touch_fails, private_huge)
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(WTERMSIG(status), SIGBUS);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 5);
 	fix_close(&f);
@@ -188,15 +156,15 @@ TEST_V(hangs, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 6);
-	resets = stat_of(&f, "resets");
-	knob(&f, "hang_copy", 1);
+	resets = sim_stat(&f.gpu, "resets");
+	sim_knob(&f.gpu, "hang_copy", 1);
 	fix_to_gpu(&f, p, f.length);
-	EXPECT_GE(stat_of(&f, "resets"), resets + 1);
+	EXPECT_GE(sim_stat(&f.gpu, "resets"), resets + 1);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "hang_copy", 1);
+	sim_knob(&f.gpu, "hang_copy", 1);
 	fix_to_cpu(&f, p, f.length);
-	EXPECT_GE(stat_of(&f, "resets"), resets + 2);
+	EXPECT_GE(sim_stat(&f.gpu, "resets"), resets + 2);
 	EXPECT_PATTERN(p, f.length, 6);
 	fix_close(&f);
 }
@@ -209,7 +177,7 @@ TEST_V(touch_hangs, private_huge)
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 7);
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "hang_copy", 1);
+	sim_knob(&f.gpu, "hang_copy", 1);
 	EXPECT_PATTERN(p, f.length, 7);
 	fix_close(&f);
 }
@@ -245,11 +213,11 @@ TEST_V(gpu_touch_fails, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 9);
-	knob(&f, "fail_copy", ALWAYS);
+	sim_knob(&f.gpu, "fail_copy", ALWAYS);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
 	fix_fill(&f, p, f.length / 2, 0x39);
 	EXPECT_EQ(fix_on_cpu(&f, p, f.length), f.length / PAGE);
-	knob(&f, "fail_copy", 0);
+	sim_knob(&f.gpu, "fail_copy", 0);
 	EXPECT_BYTES(p, f.length / 2, 0x39);
 	EXPECT_EQ(pattern_check_from(p + f.length / 2, f.length / 2, 9,
 				     f.length / 2 / PAGE), -1);
@@ -270,10 +238,10 @@ TEST_V(gpu_touch_hangs, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 11);
-	resets = stat_of(&f, "resets");
-	knob(&f, "hang_copy", 1);
+	resets = sim_stat(&f.gpu, "resets");
+	sim_knob(&f.gpu, "hang_copy", 1);
 	gpu_touch(&f, p);
-	EXPECT_GE(stat_of(&f, "resets"), resets + 1);
+	EXPECT_GE(sim_stat(&f.gpu, "resets"), resets + 1);
 	EXPECT_EQ(fix_on_gpu(&f, p, PAGE), 1);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
 	EXPECT_PATTERN(p, f.length, 11);
@@ -288,10 +256,10 @@ TEST_V(engine_reset_fails, devices_huge)
 
 	fix_open(&f, v);
 	p = fix_pattern(&f, f.length, 8);
-	knob(&f, "reset_fails", 1);
-	knob(&f, "hang_copy", 1);
+	sim_knob(&f.gpu, "reset_fails", 1);
+	sim_knob(&f.gpu, "hang_copy", 1);
 	fix_to_gpu(&f, p, f.length);
-	knob(&f, "reset_fails", 0);
+	sim_knob(&f.gpu, "reset_fails", 0);
 	EXPECT_EQ(state_after_reset(&f), UVM_CHANNEL_FAILED);
 	EXPECT_EQ(fix_on_gpu(&f, p, f.length), f.length / PAGE);
 	EXPECT_PATTERN(p, f.length, 8);
@@ -382,9 +350,9 @@ TEST_V(forbid_killed, ways_to_forbid)
 	else
 		ASSERT_RET(policy_group(f.s.fd, q, PAGE, fb.group), 0);
 	/* it is tried three times, and each hangs until the engine is reset */
-	knob(&f, "hang_copy", 3);
+	sim_knob(&f.gpu, "hang_copy", 3);
 	ASSERT_EQ(pthread_create(&thread, NULL, mover_main, &mv), 0);
-	ASSERT_TRUE(WAIT_FOR(knob_left(&f, "hang_copy") < 3));
+	ASSERT_TRUE(WAIT_FOR(sim_knob_left(&f.gpu, "hang_copy") < 3));
 	pid = clone(forbidder_main, stack + 16 * PAGE, CLONE_VM | SIGCHLD, &fb);
 	ASSERT_GT(pid, 0);
 	EXPECT_TRUE(WAIT_FOR(forbidden(&f, q)));
@@ -394,29 +362,12 @@ TEST_V(forbid_killed, ways_to_forbid)
 	EXPECT_TRUE(!atomic_load(&mv.done));
 	EXPECT_TRUE(forbidden(&f, q));
 	pthread_join(thread, NULL);
-	knob(&f, "hang_copy", 0);
+	sim_knob(&f.gpu, "hang_copy", 0);
 	EXPECT_RET(mv.ret, 0);
 	expect_accounts(&mv.m);
 	EXPECT_PATTERN(mv.p, f.length, 12);
 	EXPECT_PATTERN(q, PAGE, 13);
 	fix_close(&f);
-}
-
-static long parameter(const char *name)
-{
-	char path[200];
-
-	snprintf(path, sizeof(path), "/sys/module/uvm_sim/parameters/%s", name);
-	return read_number(path);
-}
-
-static bool switched_on(const char *name)
-{
-	char path[200], text[8];
-
-	snprintf(path, sizeof(path), "/sys/module/uvm_sim/parameters/%s", name);
-	ASSERT_TRUE(read_text(path, text, sizeof(text)));
-	return text[0] == 'Y';
 }
 
 /* Pages that nobody has touched yet: without lanes, the GPU stalls at each. */
@@ -433,14 +384,14 @@ TEST_V(lanes, devices)
 	ASSERT_RET(madvise(p, pages * PAGE, MADV_NOHUGEPAGE), 0);
 	/* or some would come along */
 	stay(f.s.fd, p, pages * PAGE);
-	stalls = stat_of(&f, "faults");
-	ahead = stat_of(&f, "faults_ahead");
+	stalls = sim_stat(&f.gpu, "faults");
+	ahead = sim_stat(&f.gpu, "faults_ahead");
 	fill = CMD(FILL, .dst = ADDR(p), .length = pages * PAGE, .arg0 = 0x5a);
 	EXPECT_RET(fix_run(&f, &fill, 1), 0);
 	EXPECT_BYTES(p, pages * PAGE, 0x5a);
-	stalls = stat_of(&f, "faults") - stalls;
-	ahead = stat_of(&f, "faults_ahead") - ahead;
-	if (parameter("lanes") == 1) {
+	stalls = sim_stat(&f.gpu, "faults") - stalls;
+	ahead = sim_stat(&f.gpu, "faults_ahead") - ahead;
+	if (sim_parameter("lanes") == 1) {
 		EXPECT_GE(stalls, pages);
 		EXPECT_EQ(ahead, 0);
 	} else {
@@ -455,7 +406,7 @@ TEST_V(no_access_counters, devices)
 	struct fix f;
 	char *p;
 
-	if (parameter("granule"))
+	if (sim_parameter("granule"))
 		SKIP("the GPU has access counters");
 	fix_open(&f, v);
 	EXPECT_RET(access_counters(f.s.fd, f.gpu.uuid, 1), -EOPNOTSUPP);
@@ -463,7 +414,7 @@ TEST_V(no_access_counters, devices)
 	p = fix_pattern(&f, f.length, 14);
 	stay(f.s.fd, p, f.length);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), sum64(p, f.length));
-	EXPECT_EQ(stat_of(&f, "counter_notifications"), 0);
+	EXPECT_EQ(sim_stat(&f.gpu, "counter_notifications"), 0);
 	fix_close(&f);
 }
 
@@ -477,7 +428,7 @@ TEST_V(no_system_atomics, devices)
 	struct fix f;
 	uint64_t *p;
 
-	if (switched_on("system_atomics"))
+	if (sim_switch("system_atomics"))
 		SKIP("the GPU can do atomics on system memory");
 	fix_open(&f, v);
 	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <linux/uvm.h>
 #include <linux/uvm_sim.h>
 
@@ -117,6 +118,18 @@ int swap_off(void);
 void ksm_merge(void *p, size_t length);
 /* Pins for as long as the descriptor is open that it returns; -1 if that can't be. */
 int longterm_pin(void *p, size_t length);
+
+/* Time */
+
+/* Polls every millisecond, for @seconds at most: true as soon as @cond is. */
+#define SOON(cond, seconds) ({						\
+	struct timespec tick_ = { .tv_nsec = 1000000 };			\
+	unsigned int left_ = (seconds) * 1000;				\
+									\
+	while (!(cond) && left_--)					\
+		nanosleep(&tick_, NULL);				\
+	(cond);								\
+})
 
 /* Processes */
 int fd_send(int sock, int fd);

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "lib_device.h"
 #include "lib_uvm.h"
 
 static const uint8_t nobody[UVM_UUID_LEN] = "no such GPU";
@@ -78,16 +79,6 @@ static bool is_private(const struct fix *f)
 {
 	return f->gpu.memory_kind == UVM_MEMORY_PRIVATE;
 }
-
-/* Polls every millisecond, for @seconds at most: true as soon as @cond is. */
-#define SOON(cond, seconds) ({						\
-	struct timespec tick_ = { .tv_nsec = 1000000 };			\
-	unsigned int left_ = (seconds) * 1000;				\
-									\
-	while (!(cond) && left_--)					\
-		nanosleep(&tick_, NULL);				\
-	(cond);								\
-})
 
 static int migrate_gpu(struct fix *f, const void *p, size_t length,
 		       struct uvm_migrate *m)
@@ -229,134 +220,7 @@ static void waiter_end(struct waiter *w, int want)
 	EXPECT_LT(w->completed, w->point);
 }
 
-/* ---- devices ---- */
-
-#define UNBIND_SECONDS	25
-
-/* The device that a GPU's driver is bound to; found while all are bound. */
-struct device {
-	uint8_t uuid[UVM_UUID_LEN];
-	const char *driver;
-	char name[40];
-	bool pci;
-};
-
-static struct device device_list[MAX_GPUS];
-static int device_count;
-
-/*
- * PCI GPUs are called by their addresses. Platform devices are numbered in the order
- * of their GPUs, which is that of their uuids.
- */
-static void devices_find(void)
-{
-	struct uvm_gpu_info gpus[MAX_GPUS];
-	int i, k, rank, n = gpus_list(gpus, MAX_GPUS);
-	struct device *d;
-
-	for (i = 0; i < n; i++) {
-		d = &device_list[device_count++];
-		memcpy(d->uuid, gpus[i].uuid, UVM_UUID_LEN);
-		d->pci = strchr(gpus[i].name, ':');
-		if (d->pci) {
-			d->driver = "/sys/bus/pci/drivers/uvm_sim";
-			snprintf(d->name, sizeof(d->name), "%s",
-				 gpus[i].name + strlen("uvm-sim-"));
-			continue;
-		}
-		for (rank = 0, k = 0; k < n; k++)
-			rank += !strchr(gpus[k].name, ':') &&
-				memcmp(gpus[k].uuid, gpus[i].uuid, UVM_UUID_LEN) < 0;
-		d->driver = "/sys/bus/platform/drivers/uvm_sim";
-		snprintf(d->name, sizeof(d->name), "uvm_sim.%d", rank);
-	}
-}
-
-static const struct device *device_of(const struct uvm_gpu_info *gpu)
-{
-	int i;
-
-	for (i = 0; i < device_count; i++)
-		if (!memcmp(device_list[i].uuid, gpu->uuid, UVM_UUID_LEN))
-			return &device_list[i];
-	harness_check(false, true, __FILE__, __LINE__, "no device of %s", gpu->name);
-	return NULL;
-}
-
-static int sysfs_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static int device_write(const struct device *d, const char *file)
-{
-	char path[100];
-
-	snprintf(path, sizeof(path), "%s/%s", d->driver, file);
-	return sysfs_write(path, d->name);
-}
-
-struct unbinder {
-	const struct device *device;
-	pthread_t thread;
-	atomic_bool done;
-	int ret;
-};
-
-static void *unbinder_main(void *arg)
-{
-	struct unbinder *u = arg;
-
-	u->ret = device_write(u->device, "unbind");
-	atomic_store(&u->done, true);
-	return NULL;
-}
-
-/* In a thread: one that never comes back must not take the test along. */
-static void unbind_start(struct unbinder *u, const struct uvm_gpu_info *gpu)
-{
-	*u = (struct unbinder){ .device = device_of(gpu) };
-	ASSERT_EQ(pthread_create(&u->thread, NULL, unbinder_main, u), 0);
-}
-
-static void unbind_finish(struct unbinder *u)
-{
-	bool done = SOON(atomic_load(&u->done), UNBIND_SECONDS);
-
-	harness_check(done, true, __FILE__, __LINE__,
-		      "unbinding %s takes more than %d s", u->device->name,
-		      UNBIND_SECONDS);
-	pthread_join(u->thread, NULL);
-	EXPECT_RET(u->ret, 0);
-}
-
-static void unbind(const struct uvm_gpu_info *gpu)
-{
-	struct uvm_gpu_info gone;
-	struct unbinder u;
-
-	unbind_start(&u, gpu);
-	unbind_finish(&u);
-	EXPECT_TRUE(!gpu_by_uuid(gpu->uuid, &gone));
-}
-
-/* It comes back under its uuid, with an id that nobody had before. */
-static void rebind(struct uvm_gpu_info *gpu)
-{
-	uint32_t id = gpu->id;
-
-	ASSERT_RET(device_write(device_of(gpu), "bind"), 0);
-	ASSERT_TRUE(gpu_by_uuid(gpu->uuid, gpu));
-	EXPECT_GT(gpu->id, id);
-}
+/* ---- a GPU comes back ---- */
 
 /* Registers it anew, with a channel. */
 static void use_again(struct fix *f)
@@ -2531,29 +2395,9 @@ TEST_VT(pci_removed, only_coherent, 60)
 	fix_close(&f);
 }
 
-/* ---- around each test ---- */
-
-static void (*leak_before)(void);
-
-/* What a test that failed left unbound must not make others fail. */
-static void bind_all(void)
-{
-	struct uvm_gpu_info gpu;
-	int i;
-
-	if (!device_count)
-		devices_find();
-	for (i = 0; i < device_count; i++)
-		if (!gpu_by_uuid(device_list[i].uuid, &gpu))
-			device_write(&device_list[i], "bind");
-	leak_before();
-}
-
 static void __attribute__((constructor)) install(void)
 {
-	leak_check_install();
-	leak_before = harness_hook.before;
-	harness_hook.before = bind_all;
+	devices_install();
 }
 
 HARNESS_MAIN()
