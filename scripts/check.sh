@@ -6,6 +6,8 @@
 #	FILTER	parts of tests' names, for suites that are programs: only those run
 #	ITER	multiplies the suites' work and time, default 1
 #	UVM_ROUNDS	rounds of random schedules; 5000 in `make check-all`
+#	UVM_OPS	operations of the model checker; 1000000 in `make check-all`
+#	UVM_SEED	for the programs: the random numbers of the run that printed it
 #	RESUME	`make check-all`: keep what passed already, skip it next time
 #
 # Each suite has a guest of its own, so a dead kernel costs one suite and every
@@ -17,6 +19,7 @@ lanes=${KERNEL:-$LANES}
 iter=${ITER:-1}
 resume=${RESUME:-}
 rounds=${UVM_ROUNDS:-${resume:+5000}}
+ops=${UVM_OPS:-${resume:+1000000}}
 state=$BUILD/check${resume:+-all}
 tests=$TOP/tests/selftests
 
@@ -134,7 +137,7 @@ run_unit() {
 run_suite() {
 	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
 	log=$state/$lane/${name//\//-}
-	key="$inputs $dir $iter $params ${FILTER:-} $rounds"
+	key="$inputs $dir $iter $params ${FILTER:-} $rounds $ops ${UVM_SEED:-}"
 	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
 		say "$lane: $name passed before"
 	else
@@ -146,6 +149,8 @@ run_suite() {
 		fi
 		[ -z "${FILTER:-}" ] || args+=" FILTER=\"$FILTER\""
 		[ -z "$rounds" ] || args+=" UVM_ROUNDS=$rounds"
+		[ -z "$ops" ] || args+=" UVM_OPS=$ops"
+		[ -z "${UVM_SEED:-}" ] || args+=" UVM_SEED=$UVM_SEED"
 		budget=$((budget * iter))
 		# a part of check-all that takes longer than this hangs
 		[ $budget -le 2400 ] || budget=2400
