@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # `make bench`: our figures against those of the kernel's own test_hmm and of
 # memcpy, all from one boot of the newest release kernel; then, from a boot
-# whose clock counts instructions, what the cheapest calls cost. The lines that
-# the guest's program prints after "CSV," go to build/bench/results.csv.
+# whose clock counts instructions, what the cheapest calls and GPU faults cost.
+# The lines that the guest's program prints after "CSV," go to
+# build/bench/results.csv.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -20,9 +21,10 @@ logged "$BUILD/$lane/modules.log" "$TOP/scripts/modules.sh" \
 	"$dir/build" "$lane" W=1 UVM_WERROR=y
 
 mkdir -p "$out"
+# the GPU has room for the 256 MiB that it faults in, and some
 cat >"$out/run" <<-END
 	insmod /lib/modules/uvm.ko || exit 1
-	insmod /lib/modules/uvm_sim.ko gpus=1 mem=256 || exit 1
+	insmod /lib/modules/uvm_sim.ko gpus=1 mem=320 || exit 1
 	insmod /lib/modules/test_hmm.ko || exit 1
 	uvm_bench --lane=$lane \$BENCH
 END
@@ -47,7 +49,7 @@ bench() {
 
 rc=0
 say "booting $release for the benchmark"
-bench bench -t 600
+bench bench -t 900
 say "booting $release to count instructions"
 bench instructions -i -t 170 -a BENCH=--instructions
 exit $rc

@@ -22,6 +22,7 @@
 #include <linux/err.h>
 #include <linux/kasan-checks.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -230,6 +231,7 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 	struct sim_gpu *gpu = ce->gpu;
 	u64 bytes = 0, peer_bytes = 0;
 	unsigned int i;
+	u64 start;
 	int ret = 0;
 
 	if (sim_knob_fires(&gpu->hang_copy)) {
@@ -238,6 +240,7 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 	}
 	if (sim_knob_fires(&gpu->fail_copy))
 		return -EIO;
+	start = ktime_get_ns();
 	for (i = 0; i < job->count; i++) {
 		ret = run_segment(ce, &job->segments[i]);
 		if (ret)
@@ -250,6 +253,7 @@ static int run_job(struct sim_ce *ce, const struct sim_job *job)
 	sim_count(gpu, SIM_STAT_SEGMENTS, job->count);
 	sim_count(gpu, SIM_STAT_BYTES, bytes);
 	sim_count(gpu, SIM_STAT_PEER_BYTES, peer_bytes);
+	sim_count(gpu, SIM_STAT_COPY_NS, ktime_get_ns() - start);
 	return ret;
 }
 

@@ -6,7 +6,8 @@
  * the knobs that make it misbehave. A knob is a number of times: writing N makes
  * the next N batches (or resets) go wrong, and each that does counts it down.
  *
- * - stats: counters, one "name value" a line
+ * - stats: counters, one "name value" a line. bytes by copy_ns is the rate of a copy
+ *   engine at work, whatever the driver does around it
  * - hang_copy: batches that never complete, until their engine is reset
  * - fail_copy: batches that complete with -EIO, nothing copied
  * - reset_fails: resets that do nothing and return -EIO
@@ -24,6 +25,7 @@ static const char * const stat_names[SIM_STAT_NR] = {
 	[SIM_STAT_SEGMENTS] = "segments",
 	[SIM_STAT_BYTES] = "bytes",
 	[SIM_STAT_PEER_BYTES] = "peer_bytes",
+	[SIM_STAT_COPY_NS] = "copy_ns",
 	[SIM_STAT_BATCH_ERRORS] = "batch_errors",
 	[SIM_STAT_COMMANDS] = "commands",
 	[SIM_STAT_TLB_HITS] = "tlb_hits",

@@ -21,7 +21,9 @@ struct buffer {
 	uint64_t seed;
 };
 
-/* 2 MiB aligned, populated. */
+/* 2 MiB aligned; nothing is there yet. */
+int buffer_map(struct buffer *buf, enum page_mode mode, size_t length);
+/* The same, full of its pattern. */
 int buffer_alloc(struct buffer *buf, enum page_mode mode, size_t length);
 void buffer_free(struct buffer *buf);
 /* Reads one byte of every page; that is what faults pages back. */
@@ -35,6 +37,18 @@ size_t buffer_huge_bytes(const struct buffer *buf);
 
 size_t page_size(void);
 double seconds_now(void);
+
+/*
+ * Samples of one thing; most of what looks at them wants them sorted.
+ */
+struct series {
+	double *value;
+	unsigned int count, room;
+};
+
+int series_add(struct series *s, double value);
+void series_sort(struct series *s);
+double series_median(const struct series *s);
 
 /*
  * Movers: whoever moves pages to a device's memory and back. A call returns the
@@ -60,26 +74,73 @@ struct mover {
 extern const struct mover uvm_mover;
 extern const struct mover dmirror_mover;
 
+/*
+ * More of the driver under test, once its mover is open. 0, or -1 after saying why.
+ */
+struct uvm_sim_cmd;
+
+/* Whole 2 MiB, at most @length, that fit into the GPU's memory next to @spare. */
+size_t ours_room(size_t length, size_t spare);
+int ours_open_channel(void);
+/* Returns when the last of the commands is complete. */
+int ours_run(const struct uvm_sim_cmd *cmds, size_t count);
+/* How many pages of it are in the GPU's memory. */
+int ours_arrived(const struct buffer *buf, size_t *pages);
+/* A counter of the software GPU; 0 where there is no debugfs. */
+uint64_t ours_stat(const char *name);
+/* What one copy engine needs for a buffer as the last to_device() had it; or 0. */
+double ours_engine_seconds(void);
+
+/*
+ * GPU faults: the GPU adds up words that are in system memory, through its own page
+ * tables. Its sums are checked against the CPU's, and the words afterwards.
+ */
+enum gpu_order { IN_ORDER, SHUFFLED, NR_ORDERS };
+
+struct gpu_run {
+	double seconds;
+	double again;		/* the same, after all is mapped */
+	size_t pages, arrived;	/* @arrived: in the GPU's memory then */
+	uint64_t faults;
+};
+
+/* What one access costs, on each of many pages that are far apart. */
+struct gpu_isolated {
+	struct series cost;
+	size_t accesses, arrived;
+	uint64_t faults;
+};
+
+/* Once, before the others: @length of the largest buffer to come. */
+int gpu_faults_open(size_t length);
+int gpu_faults_run(const struct buffer *buf, enum gpu_order order,
+		   struct gpu_run *run);
+int gpu_faults_isolated(enum page_mode mode, double (*clock)(void),
+			struct gpu_isolated *out);
+/* The same with the CPU's first store to each. */
+int cpu_faults_isolated(enum page_mode mode, double (*clock)(void),
+			struct series *cost);
+
+/*
+ * A clock of what all threads of a one-CPU machine work. 0, or -1 after saying why.
+ */
+int work_clock_start(void);
+double work_clock_now(void);
+void work_clock_stop(void);
+
 /* move_pages(2) between two nodes; as the calls above. */
 int move_pages_open(void);
 double move_pages_run(const struct buffer *buf, enum page_mode mode);
 
-/*
- * Samples of one thing. The lines about them want them sorted; those that begin
- * with "CSV," are for programs.
- */
-struct series {
-	double *value;
-	unsigned int count, room;
+/* Lines about samples; those that begin with "CSV," are for programs. */
+struct row {
+	const char *metric, *unit, *peer;
+	const struct series *ours, *theirs;
+	double aim;	/* what the ratio should reach; 0 if nobody said */
 };
 
-int series_add(struct series *s, double value);
-void series_sort(struct series *s);
-double series_median(const struct series *s);
 void print_head(const char *unit);
-void print_row(bool csv, const char *lane, const char *unit, const char *metric,
-	       const char *peer, const struct series *ours,
-	       const struct series *theirs);
+void print_row(bool csv, const char *lane, const struct row *row);
 
 /* The other benchmark: what calls cost, in instructions. 0, or -1 (said why). */
 int count_instructions(const char *lane, const char *gpu);

@@ -55,7 +55,7 @@ int buffer_verify(const struct buffer *buf, const char *whose)
 	return pattern_verify(buf->base, buf->length, buf->seed, whose);
 }
 
-int buffer_alloc(struct buffer *buf, enum page_mode mode, size_t length)
+int buffer_map(struct buffer *buf, enum page_mode mode, size_t length)
 {
 	static uint64_t seed;
 	uint8_t *map, *end;
@@ -82,6 +82,13 @@ int buffer_alloc(struct buffer *buf, enum page_mode mode, size_t length)
 	/* Fails where the kernel has no THP: then there are none to avoid. */
 	madvise(buf->base, length,
 		mode == MODE_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return 0;
+}
+
+int buffer_alloc(struct buffer *buf, enum page_mode mode, size_t length)
+{
+	if (buffer_map(buf, mode, length))
+		return -1;
 	pattern_fill(buf->base, length, buf->seed);
 	return 0;
 }

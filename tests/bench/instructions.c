@@ -9,7 +9,8 @@
  * count a known loop right before anything is measured.
  *
  * Interrupts are on whoever they interrupt, hence the median. What a call leaves to
- * other threads is in neither figure, unless it waits for them.
+ * other threads is in neither figure, unless it waits for them. GPU faults are served
+ * by others, so they have a clock of their own (work_clock.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,6 +162,8 @@ static const struct {
 };
 
 static struct series results[NR_SUBJECTS][NR_CLOCKS];
+static struct gpu_isolated gpu_faults[NR_MODES];
+static struct series cpu_faults[NR_MODES];
 
 /* The short ones never wait: for them the two clocks say the same. */
 static const struct {
@@ -272,9 +275,52 @@ static int calibrate(void)
 	return 0;
 }
 
+/* Whole page faults, by whichever threads. */
+static int take_faults(const char *which)
+{
+	size_t length = HUGE_SIZE;
+	int ret = 0;
+
+	if (uvm_mover.open(which, &length) <= 0 || gpu_faults_open(length))
+		return -1;
+	if (work_clock_start())
+		return -1;
+	for (int mode = 0; mode < NR_MODES && !ret; mode++)
+		ret = gpu_faults_isolated(mode, work_clock_now,
+					  &gpu_faults[mode]) ||
+		      cpu_faults_isolated(mode, work_clock_now,
+					  &cpu_faults[mode]);
+	work_clock_stop();
+	return ret ? -1 : 0;
+}
+
 /*
  * Results
  */
+
+static const char *const fault_rows[NR_MODES] = {
+	[MODE_4K] = "gpu_fault_isolated_4k",
+	[MODE_THP] = "gpu_fault_isolated",
+};
+
+static void print_faults(bool csv, const char *lane)
+{
+	if (!csv)
+		print_head("instructions of all threads");
+	for (int mode = 0; mode < NR_MODES; mode++)
+		print_row(csv, lane, &(struct row){
+			.metric = fault_rows[mode],
+			.unit = "instructions",
+			.peer = "CPU fault",
+			.ours = &gpu_faults[mode].cost,
+			.theirs = &cpu_faults[mode],
+		});
+	for (int mode = 0; !csv && mode < NR_MODES; mode++)
+		printf("%s: %zu accesses had %zu faults, which brought %zu pages to the GPU\n",
+		       fault_rows[mode], gpu_faults[mode].accesses,
+		       (size_t)gpu_faults[mode].faults,
+		       gpu_faults[mode].arrived);
+}
 
 static void print_results(bool csv, const char *lane)
 {
@@ -284,13 +330,16 @@ static void print_results(bool csv, const char *lane)
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 			if (!rows[i].name[clock])
 				continue;
-			print_row(csv, lane, clocks[clock].unit,
-				  rows[i].name[clock],
-				  subjects[rows[i].peer].name,
-				  &results[rows[i].ours][clock],
-				  &results[rows[i].peer][clock]);
+			print_row(csv, lane, &(struct row){
+				.metric = rows[i].name[clock],
+				.unit = clocks[clock].unit,
+				.peer = subjects[rows[i].peer].name,
+				.ours = &results[rows[i].ours][clock],
+				.theirs = &results[rows[i].peer][clock],
+			});
 		}
 	}
+	print_faults(csv, lane);
 }
 
 /*
@@ -325,6 +374,8 @@ int count_instructions(const char *lane, const char *which)
 				subjects[i].rounds, subjects[i].name))
 			return -1;
 	}
+	if (take_faults(which))
+		return -1;
 	print_results(false, lane);
 	printf("\n");
 	print_results(true, lane);

@@ -9,19 +9,36 @@
 #include <string.h>
 
 #include <libuvm/uvm.h>
+#include <linux/uvm_sim.h>
 
 #include "bench.h"
 
-#define TRIES	10
+#define TRIES		10
+/* So many commands at once: while the GPU does some, the next are on their way. */
+#define RING_SHARE	(UVM_SIM_RING_ENTRIES / 2)
+/* For so many; if it isn't over then, it hangs. */
+#define RUN_TIMEOUT_NS	(120 * 1000000000ULL)
 
 static struct uvm_ctx *ctx;
 static struct uvm_gpu_info gpu;
+static uint32_t channel;
+static double engine_seconds;
 
 static int complain(const char *what, unsigned int cmd, int err)
 {
 	fprintf(stderr, "uvm_bench: %s: %s (%s)\n", what,
 		uvm_strerror(cmd, err), strerror(abs(err)));
 	return -1;
+}
+
+size_t ours_room(size_t length, size_t spare)
+{
+	size_t room = gpu.memory_free > spare ? gpu.memory_free - spare : 0;
+
+	/* A node gives memory to whoever asks: what is free says little. */
+	if (gpu.memory_kind != UVM_MEMORY_NUMA && length > room)
+		length = room & ~(HUGE_SIZE - 1);
+	return length;
 }
 
 static int ours_open(const char *which, size_t *length)
@@ -40,8 +57,7 @@ static int ours_open(const char *which, size_t *length)
 		return complain("can't register the GPU", UVM_CMD_REGISTER_GPU,
 				ret);
 
-	if (gpu.memory_kind != UVM_MEMORY_NUMA && *length > gpu.memory_free)
-		*length = gpu.memory_free & ~(HUGE_SIZE - 1);
+	*length = ours_room(*length, 0);
 	if (!*length) {
 		fprintf(stderr,
 			"uvm_bench: GPU %.*s has less than 2 MiB of free memory: give it more\n",
@@ -53,27 +69,60 @@ static int ours_open(const char *which, size_t *length)
 	return 1;
 }
 
-static int check_place(const struct buffer *buf, unsigned int where)
+static int count_place(const struct buffer *buf, unsigned int where,
+		       size_t *count)
 {
-	size_t pages = buf->length / uvm_page_size(ctx), wrong = 0;
+	size_t pages = buf->length / uvm_page_size(ctx);
 	struct uvm_page_state *state = calloc(pages, sizeof(*state));
 	int ret;
 
 	if (!state)
 		return complain("can't check", 0, -ENOMEM);
 	ret = uvm_query_residency(ctx, buf->base, buf->length, state);
+	*count = 0;
 	for (size_t i = 0; i < pages; i++)
-		wrong += state[i].where != where;
+		*count += state[i].where == where;
 	free(state);
 	if (ret)
 		return complain("can't query residency",
 				UVM_CMD_QUERY_RESIDENCY, ret);
+	return 0;
+}
 
-	if (!wrong)
+static int check_place(const struct buffer *buf, unsigned int where)
+{
+	size_t pages = buf->length / uvm_page_size(ctx), count;
+
+	if (count_place(buf, where, &count))
+		return -1;
+	if (count == pages)
 		return 0;
 	fprintf(stderr, "uvm_bench: %zu of %zu pages are not in %s memory\n",
-		wrong, pages, uvm_where_name(where));
+		pages - count, pages, uvm_where_name(where));
 	return -1;
+}
+
+int ours_arrived(const struct buffer *buf, size_t *pages)
+{
+	return count_place(buf, UVM_WHERE_GPU, pages);
+}
+
+uint64_t ours_stat(const char *name)
+{
+	uint64_t value, found = 0;
+	char path[128], is[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/uvm_sim/%.*s/stats",
+		 UVM_NAME_LEN, gpu.name);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fscanf(file, "%63s %" SCNu64, is, &value) == 2)
+		if (!strcmp(is, name))
+			found = value;
+	fclose(file);
+	return found;
 }
 
 /* What was busy is tried again, on our own time. */
@@ -104,9 +153,21 @@ static double move(const struct buffer *buf, bool to_gpu)
 	return seconds;
 }
 
+/* From what the engines say they copied, and how long that took them. */
 static double ours_to_device(const struct buffer *buf)
 {
-	return move(buf, true);
+	uint64_t bytes = ours_stat("bytes"), ns = ours_stat("copy_ns");
+	double seconds = move(buf, true);
+
+	bytes = ours_stat("bytes") - bytes;
+	ns = ours_stat("copy_ns") - ns;
+	engine_seconds = bytes ? ns / 1e9 * buf->length / bytes : 0;
+	return seconds;
+}
+
+double ours_engine_seconds(void)
+{
+	return engine_seconds;
 }
 
 static double ours_to_system(const struct buffer *buf)
@@ -122,6 +183,51 @@ static bool ours_faults_back(void)
 static int ours_check_home(const struct buffer *buf)
 {
 	return check_place(buf, UVM_WHERE_CPU);
+}
+
+int ours_open_channel(void)
+{
+	int ret = uvm_channel_create(ctx, gpu.uuid, &channel);
+
+	if (ret)
+		return complain("no channel", UVM_CMD_CHANNEL_CREATE, ret);
+	return 0;
+}
+
+static int complain_channel(const char *what, unsigned int cmd, int err)
+{
+	struct uvm_channel_query query;
+
+	if (!uvm_channel_query(ctx, channel, &query))
+		fprintf(stderr, "uvm_bench: the channel is %s, at %#" PRIx64 ": %s\n",
+			uvm_channel_state_name(query.out_state),
+			(uint64_t)query.out_address,
+			uvm_fault_reason_name(query.out_reason));
+	return complain(what, cmd, err);
+}
+
+int ours_run(const struct uvm_sim_cmd *cmds, size_t count)
+{
+	uint64_t point = 0, before;
+	size_t at, n;
+	int ret;
+
+	for (at = 0; at < count; at += n) {
+		n = count - at < RING_SHARE ? count - at : RING_SHARE;
+		before = point;
+		ret = uvm_channel_submit(ctx, channel, cmds + at,
+					 n * sizeof(*cmds), &point);
+		if (ret)
+			return complain_channel("can't submit commands",
+						UVM_CMD_CHANNEL_SUBMIT, ret);
+		/* Then there is room for as many again. */
+		ret = uvm_wait(ctx, channel, at + n < count ? before : point,
+			       RUN_TIMEOUT_NS, NULL);
+		if (ret)
+			return complain_channel("commands don't complete",
+						UVM_CMD_WAIT, ret);
+	}
+	return 0;
 }
 
 static void ours_close(void)

@@ -126,6 +126,8 @@ static double dmirror_to_device(const struct buffer *buf)
 {
 	double both, read;
 
+	/* Both find this memory alike, whatever happened to it since the last time. */
+	memset(dmirror_data, 0xff, buf->length);
 	both = dmirror_call(buf, DMIRROR_MIGRATE_TO_DEV, dmirror_data,
 			    "MIGRATE_TO_DEV");
 	if (both < 0)

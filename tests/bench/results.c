@@ -48,33 +48,42 @@ double series_median(const struct series *s)
 
 void print_head(const char *unit)
 {
-	printf("\n%-34s %8s %15s %-10s %8s %15s %7s\n", unit, "ours", "min-max",
-	       "peer", "median", "min-max", "ratio");
+	printf("\n%-34s %8s %15s %-10s %8s %15s %7s %5s\n", unit, "ours",
+	       "min-max", "peer", "median", "min-max", "ratio", "aim");
 }
 
-void print_row(bool csv, const char *lane, const char *unit, const char *metric,
-	       const char *peer, const struct series *ours,
-	       const struct series *theirs)
+static void print_line(const struct row *row, double ours, double theirs)
+{
+	const struct series *a = row->ours, *b = row->theirs;
+
+	printf("%-34s %8.1f %7.0f-%-7.0f %-10s %8.1f %7.0f-%-7.0f %7.3f",
+	       row->metric, ours, a->value[0], a->value[a->count - 1],
+	       row->peer, theirs, b->value[0], b->value[b->count - 1],
+	       ours / theirs);
+	if (row->aim)
+		printf(" %5.1f", row->aim);
+	printf("\n");
+}
+
+void print_row(bool csv, const char *lane, const struct row *row)
 {
 	struct utsname uts;
 	double a, b;
 
-	if (!ours->count || !theirs->count) {
+	if (!row->ours->count || !row->theirs->count) {
 		if (!csv)
-			printf("%-34s skipped: no measurement of %s\n", metric,
-			       ours->count ? peer : "ours");
+			printf("%-34s skipped: no measurement of %s\n",
+			       row->metric,
+			       row->ours->count ? row->peer : "ours");
 		return;
 	}
 
-	a = series_median(ours);
-	b = series_median(theirs);
+	a = series_median(row->ours);
+	b = series_median(row->theirs);
 	uname(&uts);
 	if (csv)
 		printf("CSV,%s,%s,%s,%.1f,%.1f,%.3f,%s\n", uts.release, lane,
-		       metric, a, b, a / b, unit);
+		       row->metric, a, b, a / b, row->unit);
 	else
-		printf("%-34s %8.1f %7.0f-%-7.0f %-10s %8.1f %7.0f-%-7.0f %7.3f\n",
-		       metric, a, ours->value[0], ours->value[ours->count - 1],
-		       peer, b, theirs->value[0],
-		       theirs->value[theirs->count - 1], a / b);
+		print_line(row, a, b);
 }
