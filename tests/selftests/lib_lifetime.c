@@ -378,7 +378,7 @@ static bool delays_at(const char *points, const char *usecs)
 
 bool delays_on(void)
 {
-	return delays_at("0xffffffff", "2000");
+	return delays_at("all", "2000");
 }
 
 void delays_off(void)

@@ -108,10 +108,8 @@ bool delays_on(void);
 void delays_off(void);
 /* delays_on(), or SKIPs */
 void delays_need(void);
-/* only at these points (numbers: see enum uvm_delay_point), up to so long; or SKIPs */
+/* only at these points, by their names in debugfs, up to so long; or SKIPs */
 void delays_need_at(const char *points, const char *usecs);
-
-#define DELAY_AT_MIRROR	"0x100"
 
 /* leak_check_install(), and after each test nothing is traced or delayed any more */
 void clean_up_install(void);

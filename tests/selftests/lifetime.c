@@ -2559,7 +2559,7 @@ TEST_VT(late_fault_widened, late_fault_names, 60)
 {
 	unsigned int rounds = harness_rounds(3);
 
-	delays_need_at(DELAY_AT_MIRROR, "300000");
+	delays_need_at("mirror", "300000");
 	while (rounds--)
 		late_fault(v->kind);
 	delays_off();
