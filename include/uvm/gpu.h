@@ -60,8 +60,9 @@ enum uvm_aperture {
  * A peer may go away first. The core sees to it that, before uvm_gpu_unregister() of
  * the peer returns, all entries that lead to it are unmapped and invalidated, and all
  * copies from and to it are over: their fences have signaled, or their engine was
- * reset. It keeps that order also where only a page leaves the peer: entries first,
- * then the page is given to somebody else. So a backend need not follow who reaches
+ * reset. Where that failed, it doesn't return before their fences signal. The core keeps
+ * that order also where only a page leaves the peer: entries first, then the page is
+ * given to somebody else. So a backend need not follow who reaches
  * whom, and between two calls of the core an entry never names a GPU that is gone.
  */
 

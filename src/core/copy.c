@@ -6,11 +6,14 @@
  * access for it. uvm_copy_finish() waits with a limit; past it the engine, then the
  * GPU, is reset. Only the end of the batch gives its pages back: if even the reset
  * fails, the caller is told to leak them, and the GPU gets no copies any more, so that
- * no more is lost.
+ * no more is lost. If such a batch is about the memory of another GPU, that stays where
+ * it is until the fence signals after all: &uvm_gpu.strays.
  */
 #include "core.h"
 
 #include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/slab.h>
 
 /**
  * uvm_copy_init() - begin a batch
@@ -95,6 +98,73 @@ static void uvm_copy_reset(struct uvm_copy *copy)
 }
 
 /**
+ * struct uvm_stray - the memory of a GPU that a lost batch of another is about
+ * @cb: on the batch's fence
+ * @peer: whose memory it is
+ */
+struct uvm_stray {
+	struct dma_fence_cb cb;
+	struct uvm_gpu *peer;
+};
+
+static void uvm_stray_end(struct uvm_gpu *peer)
+{
+	struct module *owner = peer->desc.owner;
+
+	if (atomic_dec_and_test(&peer->strays))
+		wake_up_all(&uvm_devmem_idle);
+	/* From here on the GPU may be gone. */
+	module_put(owner);
+}
+
+/* The engine answered after all, or its GPU went. */
+static void uvm_stray_signaled(struct dma_fence *fence, struct dma_fence_cb *cb)
+{
+	struct uvm_stray *stray = container_of(cb, struct uvm_stray, cb);
+
+	uvm_stray_end(stray->peer);
+	kfree(stray);
+}
+
+/*
+ * Keeps a GPU, which the batch's pages keep so far. Without memory to remember that by,
+ * it is kept for good.
+ */
+static void uvm_stray_begin(struct dma_fence *fence, struct uvm_gpu *peer)
+{
+	struct uvm_stray *stray;
+
+	__module_get(peer->desc.owner);
+	atomic_inc(&peer->strays);
+	stray = kmalloc(sizeof(*stray), GFP_KERNEL);
+	if (!stray)
+		return;
+	stray->peer = peer;
+	if (dma_fence_add_callback(fence, &stray->cb, uvm_stray_signaled)) {
+		uvm_stray_end(peer);
+		kfree(stray);
+	}
+}
+
+/* The batch may still read other GPUs' memory. */
+static void uvm_copy_stray(struct uvm_copy *copy)
+{
+	struct uvm_gpu *last = NULL;
+	unsigned int i;
+
+	for (i = 0; i < copy->nr; i++) {
+		const struct uvm_gpu_segment *seg = &copy->seg[i];
+
+		if (seg->src_aperture != UVM_APERTURE_PEER &&
+		    seg->dst_aperture != UVM_APERTURE_PEER)
+			continue;
+		if (seg->peer != last)
+			uvm_stray_begin(copy->fence, seg->peer);
+		last = seg->peer;
+	}
+}
+
+/**
  * uvm_copy_finish() - wait until the batch is over
  * @copy: the batch; an empty one is over
  *
@@ -119,6 +189,7 @@ int uvm_copy_finish(struct uvm_copy *copy)
 		pr_err("%s: reset failed, the batch's pages are lost\n",
 		       gpu->name);
 		WRITE_ONCE(gpu->lost, true);
+		uvm_copy_stray(copy);
 		ret = -ETIMEDOUT;
 	} else if (dma_fence_get_status(copy->fence) < 0) {
 		ret = -EIO;

@@ -176,6 +176,8 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  * @counter_users: GPU spaces that want it to count
  * @next_engine: spreads copies over the engines
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
+ * @strays: batches of other GPUs that may read its memory for ever: their engines could
+ *	not be reset
  * @stats: what its faults, and those of the CPU in its memory, took
  * @windows: what CPU faults in its memory brought home last
  */
@@ -198,6 +200,7 @@ struct uvm_gpu {
 	unsigned int counter_users;
 	atomic_t next_engine;
 	bool lost;
+	atomic_t strays;
 	struct uvm_stats stats;
 	struct uvm_windows windows;
 };

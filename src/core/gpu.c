@@ -311,6 +311,16 @@ err_free:
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_register);
 
+/* Engines of other GPUs, that nothing stops, may still read its memory. */
+static void uvm_gpu_wait_strays(struct uvm_gpu *gpu)
+{
+	if (!atomic_read(&gpu->strays))
+		return;
+	pr_err("%s is going away, but another GPU that could not be reset may still read its memory: waiting for that\n",
+	       gpu->name);
+	wait_event(uvm_devmem_idle, !atomic_read(&gpu->strays));
+}
+
 /**
  * uvm_gpu_unregister() - take a GPU away
  * @gpu: from uvm_gpu_register()
@@ -324,8 +334,9 @@ EXPORT_SYMBOL_GPL(uvm_gpu_register);
  * Waits until the last page has left. What can't be moved for long, because a
  * process's address space is locked or somebody holds the page, is told in the
  * kernel's log. If an engine could not be reset, pages may be left: they are lost, and a
- * process that touches one gets SIGBUS. No op is called after it returns, and the
- * backend announces no fault any more. Sleeps.
+ * process that touches one gets SIGBUS. If an engine of another GPU could not be reset
+ * while it copied from this one, it waits until the fence of that copy signals. No op is
+ * called after it returns, and the backend announces no fault any more. Sleeps.
  */
 void uvm_gpu_unregister(struct uvm_gpu *gpu)
 {
@@ -342,6 +353,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	uvm_counter_fini(gpu);
 	if (!uvm_gpu_is_numa(gpu))
 		uvm_evacuate_gpu(gpu);
+	uvm_gpu_wait_strays(gpu);
 	/* Whoever looks at one of its pages without holding it has looked. */
 	uvm_mirror_sync();
 	xa_destroy(&gpu->spaces);

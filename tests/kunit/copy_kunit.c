@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Copy batches: what may be merged is, and nothing else. */
+/*
+ * Copy batches: what may be merged is, and nothing else; and a batch that never ends
+ * keeps the GPUs that it reads.
+ */
 #include "copy.c"
+
+#include <linux/dma-fence.h>
 
 #include <kunit/test.h>
 
@@ -64,10 +69,104 @@ static void copy_merges_fills_by_pattern(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, uvm_copy_merge(&seg, &next));
 }
 
+/* An engine that neither answers nor can be reset. */
+struct copy_hung {
+	struct uvm_gpu_ops ops;
+	struct uvm_gpu gpu;
+	struct uvm_gpu peer[2];
+	struct uvm_gpu_segment seg[4];
+	struct uvm_copy copy;
+	struct dma_fence fence;
+	spinlock_t lock;
+};
+
+static const char *copy_fence_name(struct dma_fence *fence)
+{
+	return "copy_kunit";
+}
+
+/* The test frees it. */
+static void copy_fence_release(struct dma_fence *fence)
+{
+}
+
+static const struct dma_fence_ops copy_fence_ops = {
+	.get_driver_name = copy_fence_name,
+	.get_timeline_name = copy_fence_name,
+	.release = copy_fence_release,
+};
+
+static int copy_no_reset(struct uvm_gpu *gpu, int scope, unsigned int engine)
+{
+	return -EIO;
+}
+
+static struct copy_hung *copy_hung_alloc(struct kunit *test)
+{
+	struct copy_hung *hung = kunit_kzalloc(test, sizeof(*hung), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, hung);
+	hung->ops.reset = copy_no_reset;
+	hung->gpu.desc.ops = &hung->ops;
+	hung->gpu.desc.copy_engines = 1;
+	hung->gpu.desc.copy_timeout_ms = 1;
+	spin_lock_init(&hung->lock);
+	dma_fence_init(&hung->fence, &copy_fence_ops, &hung->lock, 1, 1);
+	uvm_copy_init(&hung->copy, &hung->gpu, hung->seg, ARRAY_SIZE(hung->seg));
+	hung->copy.fence = dma_fence_get(&hung->fence);
+	return hung;
+}
+
+static void copy_hung_from(struct copy_hung *hung, struct uvm_gpu *peer)
+{
+	struct uvm_gpu_segment seg = seg_base;
+
+	if (peer)
+		seg.src_aperture = UVM_APERTURE_PEER;
+	seg.peer = peer;
+	uvm_copy_add(&hung->copy, &seg);
+}
+
+static void copy_lost_keeps_peers(struct kunit *test)
+{
+	struct copy_hung *hung = copy_hung_alloc(test);
+
+	copy_hung_from(hung, NULL);
+	copy_hung_from(hung, &hung->peer[0]);
+	copy_hung_from(hung, &hung->peer[0]);
+	copy_hung_from(hung, &hung->peer[1]);
+	KUNIT_EXPECT_EQ(test, uvm_copy_finish(&hung->copy), -ETIMEDOUT);
+	KUNIT_EXPECT_TRUE(test, hung->gpu.lost);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->gpu.strays), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->peer[0].strays), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->peer[1].strays), 1);
+	/* It ends after all: nobody is kept any more. */
+	dma_fence_signal(&hung->fence);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->peer[0].strays), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->peer[1].strays), 0);
+	dma_fence_put(&hung->fence);
+}
+
+/* One that fails is over. */
+static void copy_failed_keeps_nobody(struct kunit *test)
+{
+	struct copy_hung *hung = copy_hung_alloc(test);
+
+	copy_hung_from(hung, &hung->peer[0]);
+	dma_fence_set_error(&hung->fence, -EIO);
+	dma_fence_signal(&hung->fence);
+	KUNIT_EXPECT_EQ(test, uvm_copy_finish(&hung->copy), -EIO);
+	KUNIT_EXPECT_FALSE(test, hung->gpu.lost);
+	KUNIT_EXPECT_EQ(test, atomic_read(&hung->peer[0].strays), 0);
+	dma_fence_put(&hung->fence);
+}
+
 static struct kunit_case copy_cases[] = {
 	KUNIT_CASE(copy_merges_contiguous),
 	KUNIT_CASE(copy_keeps_apart),
 	KUNIT_CASE(copy_merges_fills_by_pattern),
+	KUNIT_CASE(copy_lost_keeps_peers),
+	KUNIT_CASE(copy_failed_keeps_nobody),
 	{}
 };
 
