@@ -238,7 +238,10 @@ struct uvm_gpu_channel {
  * @peer_access: can the page tables and the copy engines of @gpu address all memory of
  *	@peer, by UVM_APERTURE_PEER? Optional; without it they can't. @peer is any GPU
  *	that is registered, of any backend, @gpu itself (no) included. For two GPUs
- *	the answer is always the same. Any context.
+ *	the answer is always the same. Called under any lock of the core, the notifier
+ *	lock and spinlocks among them, and while pages are locked: it looks at what it
+ *	knows, and neither sleeps, nor allocates, nor calls the core but for
+ *	uvm_gpu_priv().
  *
  * @channel_create: make a queue. May sleep. Returns the embedded structure or an
  *	ERR_PTR.
