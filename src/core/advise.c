@@ -12,10 +12,52 @@
  */
 #include "core.h"
 
+#include <linux/hashtable.h>
+#include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #define UVM_MAX_RANGE_GROUPS	1024
+
+/* VA spaces with policies, by mm, for those who have nothing but that. */
+static DEFINE_HASHTABLE(uvm_advised, 8);
+static DEFINE_SPINLOCK(uvm_advised_lock);
+
+static void uvm_advised_add(struct uvm_va_space *vs)
+{
+	spin_lock(&uvm_advised_lock);
+	hash_add_rcu(uvm_advised, &vs->policies_node, (unsigned long)vs->mm);
+	spin_unlock(&uvm_advised_lock);
+}
+
+/* Who looks at it still finds no policies soon; its memory stays for that long. */
+static void uvm_advised_del(struct uvm_va_space *vs)
+{
+	spin_lock(&uvm_advised_lock);
+	hash_del_rcu(&vs->policies_node);
+	spin_unlock(&uvm_advised_lock);
+}
+
+/**
+ * uvm_advise_clip() - which neighbours of a page may move along with it
+ * @mm: whose page it is; with VA spaces or without
+ * @addr: as for uvm_policies_clip(), as are
+ * @start: the first byte
+ * @end: and the last one
+ *
+ * What one VA space of the mm forbids is forbidden. Waits for nothing.
+ */
+void uvm_advise_clip(const struct mm_struct *mm, unsigned long addr,
+		     unsigned long *start, unsigned long *end)
+{
+	struct uvm_va_space *vs;
+
+	rcu_read_lock();
+	hash_for_each_possible_rcu(uvm_advised, vs, policies_node, (unsigned long)mm)
+		if (vs->mm == mm)
+			uvm_policies_clip(&vs->policies, addr, start, end);
+	rcu_read_unlock();
+}
 
 /* What a range group is in &uvm_va_space.range_groups. */
 #define UVM_GROUP_ALLOWED	xa_mk_value(1)
@@ -51,8 +93,10 @@ void uvm_advise_init(struct uvm_va_space *vs)
  */
 void uvm_advise_fini(struct uvm_va_space *vs)
 {
-	if (vs->policies_watched)
+	if (vs->policies_watched) {
+		uvm_advised_del(vs);
 		mmu_interval_notifier_remove(&vs->policy_notifier);
+	}
 	uvm_policies_fini(&vs->policies);
 	xa_destroy(&vs->range_groups);
 	mutex_destroy(&vs->advise_lock);
@@ -78,10 +122,12 @@ static int uvm_policies_watch(struct uvm_va_space *vs)
 	int ret = 0;
 
 	mutex_lock(&vs->advise_lock);
-	if (!vs->policies_watched)
+	if (!vs->policies_watched) {
 		ret = uvm_policies_insert(vs);
-	if (!ret)
-		vs->policies_watched = true;
+		vs->policies_watched = !ret;
+		if (!ret)
+			uvm_advised_add(vs);
+	}
 	mutex_unlock(&vs->advise_lock);
 	return ret;
 }

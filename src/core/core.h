@@ -309,6 +309,7 @@ struct uvm_mm {
  * @policies: what user space wants for ranges
  * @policy_notifier: clears them when memory is unmapped; with the first of them
  * @policies_watched: it is there. Protected by @advise_lock
+ * @policies_node: then others find them by @mm
  * @advise_lock: see DOC: Locks
  * @range_groups: by id; protected by @lock, as are
  * @nr_range_groups: their number
@@ -318,6 +319,7 @@ struct uvm_mm {
  */
 struct uvm_va_space {
 	struct kref ref;
+	struct rcu_head rcu;
 	u32 id;
 	struct file *filp;
 	struct pid *pid;
@@ -342,6 +344,7 @@ struct uvm_va_space {
 	struct uvm_policies policies;
 	struct mmu_interval_notifier policy_notifier;
 	bool policies_watched;
+	struct hlist_node policies_node;
 	struct mutex advise_lock;
 	struct xarray range_groups;
 	u32 nr_range_groups;
@@ -512,6 +515,8 @@ int uvm_query_processors_ioctl(struct uvm_ucmd *ucmd);
 
 void uvm_advise_init(struct uvm_va_space *vs);
 void uvm_advise_fini(struct uvm_va_space *vs);
+void uvm_advise_clip(const struct mm_struct *mm, unsigned long addr,
+		     unsigned long *start, unsigned long *end);
 int uvm_set_preferred_location_ioctl(struct uvm_ucmd *ucmd);
 int uvm_set_accessed_by_ioctl(struct uvm_ucmd *ucmd);
 int uvm_set_fault_migration_ioctl(struct uvm_ucmd *ucmd);

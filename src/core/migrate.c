@@ -524,6 +524,7 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	struct uvm_move *mv;
 
 	uvm_window_get(&gpu->windows, vmf->vma, address, &start, &end);
+	uvm_advise_clip(vmf->vma->vm_mm, address, &start, &end);
 	mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
 	if (!mv)
 		return VM_FAULT_OOM;

@@ -392,8 +392,8 @@ static int uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 				  const unsigned long *pfns, unsigned long base,
 				  const u8 *access)
 {
+	unsigned long addr, start, end;
 	struct vm_area_struct *vma;
-	unsigned long addr, start;
 	unsigned int i;
 	int ret = 0;
 
@@ -409,11 +409,12 @@ static int uvm_mirror_bring_home(struct uvm_gpu_space *gs,
 		if (access[i] > UVM_ACCESS_READ && !(vma->vm_flags & VM_WRITE))
 			return -EPERM;
 		start = ALIGN_DOWN(addr, UVM_HOME_WINDOW);
-		uvm_migrate_home(vma, max(start, vma->vm_start),
-				 min(start + UVM_HOME_WINDOW, vma->vm_end),
-				 UVM_ANY_GPU);
+		end = min(start + UVM_HOME_WINDOW, vma->vm_end);
+		start = max(start, vma->vm_start);
+		uvm_policies_clip(&gs->vs->policies, addr, &start, &end);
+		uvm_migrate_home(vma, start, end, UVM_ANY_GPU);
 		/* The rest of the window came along. */
-		i = (start + UVM_HOME_WINDOW - base) / PAGE_SIZE - 1;
+		i = (end - base) / PAGE_SIZE - 1;
 	}
 	return ret;
 }

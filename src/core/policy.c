@@ -12,6 +12,7 @@
  * count what they need, get it without the lock, and count again.
  */
 #include <linux/lockdep.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "policy.h"
@@ -80,12 +81,19 @@ static void uvm_policy_add(struct uvm_policies *policies,
 	policies->nr++;
 }
 
+/* Whoever still looks at them finds none. */
 void uvm_policies_fini(struct uvm_policies *policies)
 {
-	struct uvm_policy_range *range;
+	struct uvm_policy_range *range, *next;
+	struct rb_root_cached tree;
 
-	while ((range = uvm_policy_first(policies, 0, ULONG_MAX)))
-		uvm_policy_remove(policies, range);
+	spin_lock(&policies->lock);
+	tree = policies->tree;
+	policies->tree = RB_ROOT_CACHED;
+	policies->nr = 0;
+	spin_unlock(&policies->lock);
+	rbtree_postorder_for_each_entry_safe(range, next, &tree.rb_root, it.rb)
+		kfree(range);
 }
 
 static bool uvm_policy_equal(const struct uvm_policy *a, const struct uvm_policy *b)
@@ -520,4 +528,41 @@ void uvm_policies_lookup(struct uvm_policies *policies, unsigned long addr,
 		}
 	}
 	spin_unlock(&policies->lock);
+}
+
+/* As uvm_policies_lookup(); tells whether pages there may move. */
+static bool uvm_policies_allow(struct uvm_policies *policies, unsigned long addr,
+			       unsigned long *first, unsigned long *last)
+{
+	struct uvm_policy policy;
+
+	uvm_policies_lookup(policies, addr, &policy, first, last);
+	return uvm_policy_switches(&policy) & UVM_POLICY_ALLOW_MIGRATION;
+}
+
+/**
+ * uvm_policies_clip() - which neighbours of a page may move along with it
+ * @policies: the policies
+ * @addr: address of the page, which moves in any case
+ * @start: first byte of the neighbours, itself included; what may not move is cut off
+ * @end: the byte after the last one
+ */
+void uvm_policies_clip(struct uvm_policies *policies, unsigned long addr,
+		       unsigned long *start, unsigned long *end)
+{
+	unsigned long first, last, low, high, other;
+
+	if (!READ_ONCE(policies->nr))
+		return;
+	if (!uvm_policies_allow(policies, addr, &first, &last)) {
+		*start = addr;
+		*end = addr + PAGE_SIZE;
+		return;
+	}
+	for (low = first; low > *start; low = first)
+		if (!uvm_policies_allow(policies, low - 1, &first, &other))
+			*start = low;
+	for (high = last; high < *end - 1; high = last)
+		if (!uvm_policies_allow(policies, high + 1, &other, &last))
+			*end = high + 1;
 }

@@ -23,7 +23,7 @@ static void uvm_va_space_free(struct kref *ref)
 	xa_destroy(&vs->gpu_spaces);
 	xa_destroy(&vs->channels);
 	mutex_destroy(&vs->teardown);
-	kfree(vs);
+	kfree_rcu(vs, rcu);
 }
 
 void uvm_va_space_put(struct uvm_va_space *vs)

@@ -163,6 +163,49 @@ static void policy_forgets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->policies.nr, 0UL);
 }
 
+/* What [first, end) becomes for the page @at, pages with @odd forbidden. */
+static void policy_clip_to(struct kunit *test, unsigned long at, unsigned long first,
+			   unsigned long end)
+{
+	struct policy_ctx *ctx = test->priv;
+	unsigned long from = 2 * BYTES, to = 18 * BYTES;
+
+	uvm_policies_clip(&ctx->policies, at * BYTES, &from, &to);
+	KUNIT_EXPECT_EQ(test, from, first * BYTES);
+	KUNIT_EXPECT_EQ(test, to, end * BYTES);
+}
+
+/* Neighbours that may not move are cut off, and what is behind them. */
+static void policy_clips(struct kunit *test)
+{
+	const struct uvm_policy_change group = {
+		.what = UVM_POLICY_SET_GROUP,
+		.value.group = 5,
+	};
+	const struct uvm_policy_change gpu = {
+		.what = UVM_POLICY_SET_DEST,
+		.value = { .dest_kind = UVM_DEST_GPU, .dest_id = 7 },
+	};
+	struct policy_ctx *ctx = test->priv;
+
+	policy_clip_to(test, 8, 2, 18);
+	/* other policies are no reason */
+	policy_set(test, 7, 9, &gpu);
+	policy_set(test, 11, 12, &gpu);
+	policy_clip_to(test, 8, 2, 18);
+	policy_set(test, 4, 6, &group);
+	policy_set(test, 13, 30, &group);
+	policy_clip_to(test, 8, 2, 18);
+	uvm_policies_set_group(&ctx->policies, 5, true);
+	policy_clip_to(test, 8, 6, 13);
+	policy_clip_to(test, 6, 6, 13);
+	policy_clip_to(test, 12, 6, 13);
+	policy_clip_to(test, 2, 2, 4);
+	/* one that moves in any case moves alone */
+	policy_clip_to(test, 5, 5, 6);
+	policy_clip_to(test, 17, 17, 18);
+}
+
 static struct uvm_policy_change policy_random(u32 r)
 {
 	struct uvm_policy_change change = { .what = r % (UVM_POLICY_SET_GROUP + 1) };
@@ -204,6 +247,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(policy_split_and_merge),
 	KUNIT_CASE(policy_clear_shapes),
 	KUNIT_CASE(policy_forgets),
+	KUNIT_CASE(policy_clips),
 	KUNIT_CASE(policy_model),
 	{}
 };

@@ -491,6 +491,38 @@ TEST_V(range_group_on_gpu, devices)
 	fix_close(&f);
 }
 
+/* Some pages in the middle of the window may not move. */
+TEST_V(range_group_window, only_private)
+{
+	unsigned long first = 3 * PART_PAGES, fixed = first + 8;
+	uint32_t group = 0;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = blocks_pattern(&f, 1, 81);
+	fix_to_gpu(&f, p, HUGE);
+	ASSERT_RET(group_create(f.s.fd, &group), 0);
+	ASSERT_RET(group_allow(f.s.fd, group, 0), 0);
+	ASSERT_RET(policy_group(f.s.fd, AT(p, fixed), 2 * PAGE, group), 0);
+	expect_pattern_at(p, first + 1, first + 2, 81);
+	EXPECT_AT(&f, p, 0, first, gpu);
+	EXPECT_AT(&f, p, first, fixed, cpu);
+	EXPECT_AT(&f, p, fixed, BLOCK_PAGES, gpu);
+	/* one of them is touched itself */
+	expect_pattern_at(p, fixed + 1, fixed + 2, 81);
+	EXPECT_AT(&f, p, fixed, fixed + 1, gpu);
+	EXPECT_AT(&f, p, fixed + 1, fixed + 2, cpu);
+	EXPECT_AT(&f, p, fixed + 2, BLOCK_PAGES, gpu);
+	/* the other side */
+	expect_pattern_at(p, fixed + 4, fixed + 5, 81);
+	EXPECT_AT(&f, p, fixed, fixed + 1, gpu);
+	EXPECT_AT(&f, p, fixed + 1, first + PART_PAGES, cpu);
+	EXPECT_AT(&f, p, first + PART_PAGES, BLOCK_PAGES, gpu);
+	EXPECT_PATTERN(p, HUGE, 81);
+	fix_close(&f);
+}
+
 /* A policy goes with its mapping. */
 TEST_V(policy_unmapped, devices)
 {
