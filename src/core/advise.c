@@ -71,7 +71,7 @@ static bool uvm_policy_invalidate(struct mmu_interval_notifier *mni,
 		container_of(mni, struct uvm_va_space, policy_notifier);
 
 	mmu_interval_set_seq(mni, cur_seq);
-	if (range->event == MMU_NOTIFY_UNMAP && READ_ONCE(vs->policies.nr))
+	if (READ_ONCE(vs->policies.nr) && uvm_range_is_unmapped(range))
 		uvm_policies_clear(&vs->policies, range->start, range->end - 1);
 	return true;
 }

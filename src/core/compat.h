@@ -7,8 +7,11 @@
 #ifndef _UVM_COMPAT_H
 #define _UVM_COMPAT_H
 
+#include <linux/hugetlb.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
@@ -93,6 +96,29 @@ static inline void uvm_put_exclusive(struct page *page)
 {
 	unlock_page(page);
 	put_page(page);
+}
+
+/*
+ * Is this the end of a mapping? Old kernels say the same of hugetlb pages whose mapping
+ * stays: there the mapping is looked for, which munmap() has taken out before. If
+ * somebody is just changing the address space it can't be, and counts as gone.
+ */
+static inline bool uvm_range_is_unmapped(const struct mmu_notifier_range *range)
+{
+#ifdef UVM_HAVE_NOTIFIER_RANGE_VMA
+	struct vm_area_struct *vma = range->vma;
+	bool there;
+
+	if (range->event != MMU_NOTIFY_UNMAP)
+		return false;
+	if (!vma || !is_vm_hugetlb_page(vma) || !mmap_read_trylock(range->mm))
+		return true;
+	there = vma_lookup(range->mm, max(range->start, vma->vm_start)) == vma;
+	mmap_read_unlock(range->mm);
+	return !there;
+#else
+	return range->event == MMU_NOTIFY_UNMAP;
+#endif
 }
 
 #endif /* _UVM_COMPAT_H */

@@ -2468,6 +2468,41 @@ TEST(policy_ends_with_mremap)
 	space_close(&s);
 }
 
+/* Pages of a huge file that go, while the mapping stays, are no end of anything. */
+TEST(policy_stays_in_hugetlb)
+{
+	char *p = hugetlb_page(), *q;
+	struct policy policy;
+	struct space s;
+	int fd;
+
+	fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(ftruncate(fd, HUGE), 0);
+	q = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_TRUE(q != MAP_FAILED);
+	ASSERT_RET(space_open(&s), 0);
+	set_prefetch(s.fd, p, 0, HUGE / PAGE, 0);
+	set_prefetch(s.fd, q, 0, HUGE / PAGE, 0);
+	p[0] = 1;
+	q[0] = 1;
+	/* old kernels can't */
+	madvise(p, HUGE, MADV_DONTNEED);
+	run_of(s.fd, p, 0, HUGE / PAGE);
+	ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE), 0);
+	EXPECT_EQ(q[0], 0);
+	run_of(s.fd, q, 0, HUGE / PAGE);
+	munmap(p, HUGE);
+	munmap(q, HUGE);
+	ASSERT_RET(policy_query(s.fd, p, &policy), 0);
+	EXPECT_EQ(policy.q.out_policy, POLICY_DEFAULT);
+	ASSERT_RET(policy_query(s.fd, q, &policy), 0);
+	EXPECT_EQ(policy.q.out_policy, POLICY_DEFAULT);
+	space_close(&s);
+	close(fd);
+	hugetlb_done();
+}
+
 /* A child has its parent's files, and none of its policies. */
 static void policy_child(struct env *e, char *p)
 {
