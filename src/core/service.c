@@ -292,6 +292,24 @@ static void uvm_part_sort_fault(struct uvm_service *svc, const struct uvm_part *
 	}
 }
 
+/*
+ * A page that the GPU uses a lot may bounce like one that it faults on. It is in use
+ * where it is, so to wait is to leave it there until it is told of again.
+ */
+static bool uvm_part_may_move_hot(struct uvm_service *svc, const struct uvm_part *part,
+				  struct uvm_thrash_block *tb, unsigned int i)
+{
+	enum uvm_thrash_verdict verdict;
+
+	if (!tb || svc->mode != UVM_SERVICE_HOT)
+		return true;
+	verdict = uvm_thrash_fault(&svc->gs->thrash, tb, i);
+	if (verdict == UVM_THRASH_STAY)
+		trace_uvm_fault_pin(svc->gs->vs->id, svc->gs->gpu->id,
+				    part->base + i * PAGE_SIZE, 1);
+	return verdict == UVM_THRASH_MOVE;
+}
+
 static void uvm_part_sort_page(struct uvm_service *svc, const struct uvm_part *part,
 			       struct uvm_thrash_block *tb, unsigned int i)
 {
@@ -299,7 +317,8 @@ static void uvm_part_sort_page(struct uvm_service *svc, const struct uvm_part *p
 		return;
 	if (part->access && part->access[i])
 		uvm_part_sort_fault(svc, part, tb, i);
-	else if (!uvm_part_is_shared(part, svc->pfns[i]))
+	else if (!uvm_part_is_shared(part, svc->pfns[i]) &&
+		 uvm_part_may_move_hot(svc, part, tb, i))
 		__set_bit(i, svc->may);
 }
 
@@ -412,11 +431,8 @@ static unsigned int uvm_part_late_run(const struct uvm_service *svc,
 	return i;
 }
 
-/*
- * What faults want and didn't move, as it was. Returns false if the GPU space went down
- * meanwhile.
- */
-static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *part)
+/* Returns false if the GPU space went down meanwhile. */
+static bool uvm_part_populate_late(struct uvm_service *svc, const struct uvm_part *part)
 {
 	struct uvm_gpu_space *gs = svc->gs;
 	unsigned int first, end;
@@ -429,10 +445,25 @@ static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *p
 					    end - first, svc->room,
 					    part->access[first] > UVM_ACCESS_READ);
 	}
-	if (!uvm_gpu_space_enter(gs))
-		return false;
-	uvm_gpu_space_count(gs, UVM_STAT_MOVED,
-			    uvm_part_move(svc, part, svc->late, false));
+	return uvm_gpu_space_enter(gs);
+}
+
+/*
+ * What faults want and didn't move, as it was. To system memory it is tried twice: where
+ * core splits a huge page just populated, it puts the zero page back in place of what is
+ * still zero, and that isn't moved there. Returns false if the GPU space went down
+ * meanwhile.
+ */
+static bool uvm_part_move_late(struct uvm_service *svc, const struct uvm_part *part)
+{
+	int tries = part->dest.gpu ? 1 : 2;
+
+	while (tries-- && !bitmap_empty(svc->late, UVM_BLOCK_PAGES)) {
+		if (!uvm_part_populate_late(svc, part))
+			return false;
+		uvm_gpu_space_count(svc->gs, UVM_STAT_MOVED,
+				    uvm_part_move(svc, part, svc->late, false));
+	}
 	return true;
 }
 
@@ -471,7 +502,7 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 			    moved - faults);
 	trace_uvm_fault_migrate(svc->gs->vs->id, svc->gs->gpu->id, part->base,
 				faults, moved - faults);
-	if (faults)
+	if (faults || (svc->mode == UVM_SERVICE_HOT && moved))
 		uvm_thrash_moved(&svc->gs->thrash, part->base >> UVM_BLOCK_SHIFT);
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
 	if (bitmap_empty(svc->late, UVM_BLOCK_PAGES))

@@ -4,7 +4,8 @@
  *
  * Owns the watch for pages that bounce: a GPU's fault takes one, somebody else takes it
  * back, and the GPU's next fault follows before a *lapse* is over. Moving costs more
- * than such a page is worth.
+ * than such a page is worth. What is said of faults here goes for access counters too,
+ * which take what a GPU uses a lot.
  *
  * It costs next to nothing until it happens: a few slots tell which blocks have pages
  * moved again and again. Such a block is then watched page by page. A page that comes
@@ -185,7 +186,7 @@ static void uvm_thrash_watch(struct uvm_thrash *thrash, unsigned long block, u64
 }
 
 /**
- * uvm_thrash_moved() - faults moved pages of a block
+ * uvm_thrash_moved() - faults moved pages of a block, or counters did
  * @thrash: of a GPU space that the caller entered
  * @block: number of the block
  *
@@ -241,7 +242,7 @@ static void uvm_thrash_pin(struct uvm_thrash *thrash, struct uvm_thrash_block *t
 }
 
 /**
- * uvm_thrash_fault() - a fault wants to move a page
+ * uvm_thrash_fault() - a fault wants to move a page, or a counter does
  * @thrash: locked, of a GPU space that the caller entered
  * @tb: its block
  * @page: its number in the block; not pinned
