@@ -608,7 +608,8 @@ u64 uvm_next_id(void);
  * struct uvm_dma_block - DMA mappings of the system pages a GPU maps in a block
  * @map: by page: DMA address, with UVM_DMA_WRITE if the GPU may write there; or
  *	UVM_DMA_NONE. The first one may be UVM_DMA_HUGE: then it is of all the
- *	block, and the others are UVM_DMA_NONE. Protected by
+ *	block, and the others are UVM_DMA_NONE. With UVM_DMA_ALONE the GPU has the
+ *	page for itself, which the CPU's page table doesn't name then. Protected by
  *	&uvm_gpu_space.notifier_lock; the fault worker alone adds.
  */
 struct uvm_dma_block {
@@ -617,7 +618,8 @@ struct uvm_dma_block {
 
 #define UVM_DMA_WRITE	((dma_addr_t)1)
 #define UVM_DMA_HUGE	((dma_addr_t)2)
-#define UVM_DMA_FLAGS	(UVM_DMA_WRITE | UVM_DMA_HUGE)
+#define UVM_DMA_ALONE	((dma_addr_t)4)
+#define UVM_DMA_FLAGS	(UVM_DMA_WRITE | UVM_DMA_HUGE | UVM_DMA_ALONE)
 #define UVM_DMA_NONE	(~(dma_addr_t)0)
 
 /**
@@ -643,6 +645,8 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req);
 void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
 		      unsigned long end);
+bool uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
+		      unsigned long npages, unsigned long *taken);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,

@@ -726,6 +726,23 @@ static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
 }
 
 /*
+ * Takes back what GPUs have for themselves: HMM shows it as absent, and core doesn't
+ * collect it. What goes to a GPU is populated in any case.
+ */
+static void uvm_settle_take_back(struct uvm_migration *mig, struct uvm_move *mv)
+{
+	DECLARE_BITMAP(taken, UVM_BLOCK_PAGES) = {};
+	unsigned int first, end;
+
+	if (mig->dest.gpu || mig->gone ||
+	    !uvm_mirror_taken(mig->vs, mv->base, mv->npages, taken))
+		return;
+	for_each_set_bitrange(first, end, taken, mv->npages)
+		uvm_settle_populate(mig, mv->base + first * PAGE_SIZE, end - first,
+				    mig->pfns);
+}
+
+/*
  * A block of which not all moved. Nothing is under way, so pages may be waited for:
  * what another attempt could move is tried again, and what remains is counted. The
  * second round is for huge pages just populated: where core splits them, it puts the
@@ -736,6 +753,7 @@ static void uvm_settle(struct uvm_migration *mig, struct uvm_move *mv)
 	if (!mig->dest.gpu)
 		uvm_move_from_gpus(mv, mv->args.vma, mv->base,
 				   mv->base + mv->npages * PAGE_SIZE, &mig->dest);
+	uvm_settle_take_back(mig, mv);
 	if (uvm_settle_round(mig, mv))
 		uvm_settle_round(mig, mv);
 	uvm_settle_count(mig, mv);

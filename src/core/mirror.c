@@ -907,6 +907,7 @@ static int uvm_mirror_write_atomic(struct uvm_gpu_space *gs, struct uvm_span *sp
 		ret = uvm_dma_serves(block->map[i], true) ? 0 : -EBUSY;
 	}
 	if (!ret) {
+		block->map[i] |= UVM_DMA_ALONE;
 		entry.addr = block->map[i] & ~UVM_DMA_FLAGS;
 		gs->gpu->desc.ops->map(gs->as, &entry, 1);
 		if (map != UVM_DMA_NONE)
@@ -981,6 +982,60 @@ static int uvm_mirror_take_atomics(struct uvm_gpu_space *gs, struct uvm_span *sp
 const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req)
 {
 	return req->atomic;
+}
+
+static bool uvm_block_taken(struct uvm_gpu_space *gs, unsigned long start,
+			    unsigned long npages, unsigned long *taken)
+{
+	struct uvm_span *span = xa_load(&gs->spans, start >> UVM_SPAN_SHIFT);
+	unsigned long i, first = (start >> PAGE_SHIFT) % UVM_BLOCK_PAGES;
+	struct uvm_dma_block *block;
+	bool any = false;
+
+	if (!span)
+		return false;
+	mutex_lock(&gs->notifier_lock);
+	block = span->blocks[uvm_span_block(start)];
+	for (i = 0; block && i < npages; i++) {
+		dma_addr_t map = block->map[first + i];
+
+		if (map == UVM_DMA_NONE || !(map & UVM_DMA_ALONE))
+			continue;
+		__set_bit(i, taken);
+		any = true;
+	}
+	mutex_unlock(&gs->notifier_lock);
+	return any;
+}
+
+/**
+ * uvm_mirror_taken() - which pages GPUs have for themselves, for atomics
+ * @vs: VA space
+ * @start: first address
+ * @npages: number of pages, in one block
+ * @taken: receives them; the others stay what they are
+ *
+ * The CPU's page table tells them from absent ones, but HMM doesn't. A hint: the next
+ * moment they may be the CPU's again.
+ *
+ * Return: true if there are any.
+ */
+bool uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
+		      unsigned long npages, unsigned long *taken)
+{
+	struct uvm_gpu_space *gs;
+	unsigned long id;
+	bool any = false;
+
+	down_read(&vs->lock);
+	xa_for_each(&vs->gpu_spaces, id, gs) {
+		if (!uvm_gpu_space_enter(gs))
+			continue;
+		any |= uvm_block_taken(gs, start, npages, taken);
+		uvm_gpu_space_leave(gs);
+	}
+	up_read(&vs->lock);
+	return any;
 }
 
 /**

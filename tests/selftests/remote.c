@@ -816,6 +816,37 @@ TEST_V(count_then_zap, devices)
 	fix_close(&f);
 }
 
+/* HMM shows such a page as absent; but it is there, and can move. */
+TEST_V(count_then_migrate, devices)
+{
+	struct uvm_migrate m;
+	struct fix f;
+	uint64_t *p;
+
+	if (!atomics_in_place())
+		SKIP("here the page is on the GPU");
+	fix_open(&f, v);
+	f.stay = true;
+	p = fix_buffer(&f, 4 * PAGE);
+	p[3] = 1;
+	p[PAGE / 8] = 1;
+	gpu_adds(&f, &p[3], 10);
+	ASSERT_RET(migrate(f.s.fd, p, 2 * PAGE, UVM_DEST_CPU, 0, NULL, &m), 0);
+	EXPECT_EQ(m.out_already, 2);
+	expect_accounts(&m);
+	gpu_adds(&f, &p[3], 10);
+	ASSERT_RET(migrate(f.s.fd, p, 2 * PAGE, UVM_DEST_CPU_NODE, 0, NULL, &m), 0);
+	EXPECT_EQ(m.out_moved + m.out_already, 2);
+	expect_accounts(&m);
+	gpu_adds(&f, &p[3], 10);
+	ASSERT_RET(migrate(f.s.fd, p, 4 * PAGE, UVM_DEST_GPU, 0, f.gpu.uuid, &m), 0);
+	EXPECT_EQ(m.out_moved, 4);
+	expect_accounts(&m);
+	EXPECT_EQ(p[3], 31);
+	EXPECT_EQ(p[PAGE / 8], 1);
+	fix_close(&f);
+}
+
 TEST_V(count_then_mprotect, devices)
 {
 	struct fix f;
