@@ -282,6 +282,7 @@ struct uvm_mm {
 /**
  * struct uvm_va_space - a process's unified address space
  * @ref: the file, and whoever looks at VA spaces of others
+ * @rcu: for who looks at its policies for the sake of its mm
  * @id: index in uvm_va_spaces
  * @filp: the file. Whoever keeps the file from going may take another reference.
  * @pid: the process that called UVM_INIT
@@ -706,6 +707,7 @@ struct uvm_fault_queue *uvm_fault_queue_alloc(struct uvm_gpu_space *gs);
 void uvm_fault_queue_free(struct uvm_fault_queue *queue);
 void uvm_fault_worker(struct work_struct *work);
 void uvm_fault_flush(struct uvm_gpu *gpu);
+void uvm_fault_replay(struct uvm_gpu_space *gs);
 bool uvm_fault_queue_hot(struct uvm_gpu_space *gs,
 			 const struct uvm_gpu_counter *counter);
 

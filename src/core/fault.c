@@ -324,7 +324,8 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 	return !ret || uvm_fault_serve_singly(queue, faults, nr, ret);
 }
 
-static void uvm_fault_replay(struct uvm_gpu_space *gs)
+/* Entered. Every access that stalls in the GPU tries again. */
+void uvm_fault_replay(struct uvm_gpu_space *gs)
 {
 	trace_uvm_fault_replay(gs->vs->id, gs->gpu->id);
 	uvm_gpu_space_count(gs, UVM_STAT_REPLAYS, 1);

@@ -18,6 +18,7 @@
  */
 #include "core.h"
 
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/hmm.h>
@@ -63,6 +64,32 @@ void uvm_mirror_look_end(int srcu)
 /* Around a page of another GPU that a fault wants, this much comes home. */
 #define UVM_HOME_WINDOW		SZ_64K
 
+/*
+ * A CPU that uses a page all the time takes it back before the GPU's access has come to
+ * it. So when a page had to be taken so often, each time so soon after the last one, it
+ * is kept for a moment.
+ */
+#define UVM_CONTENDED_TIMES	4
+#define UVM_CONTENDED_LAPSE_US	(100 * USEC_PER_MSEC)
+
+/* At first, and at most; twice as long each time. */
+#define UVM_CONTENDED_HOLD_US	64U
+#define UVM_CONTENDED_MAX_US	8192U
+
+#define UVM_CONTENDED_SLOTS	16
+
+/**
+ * struct uvm_contended - a page that was taken for atomics
+ * @addr: its address
+ * @when: the last time, us
+ * @times: how often, each no longer after the one before than a lapse
+ */
+struct uvm_contended {
+	unsigned long addr;
+	u64 when;
+	unsigned int times;
+};
+
 /**
  * struct uvm_mirror_request - room to map one block
  * @pfns: what HMM says
@@ -72,8 +99,10 @@ void uvm_mirror_look_end(int srcu)
  * @hold: pages that aren't mapped unless they are in the GPU's memory
  * @atomic: pages that a fault wants atomics on, and that have none yet
  * @part: those that are part of a large folio, and not its first page
+ * @device: those that are in the memory of a peer
  * @nr: number of @entries
  * @replaced: some entry took the place of one with another DMA address
+ * @contended: pages that were taken for atomics lately
  */
 struct uvm_mirror_request {
 	unsigned long pfns[UVM_BLOCK_PAGES];
@@ -82,13 +111,15 @@ struct uvm_mirror_request {
 	const unsigned long *hold;
 	DECLARE_BITMAP(atomic, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(part, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(device, UVM_BLOCK_PAGES);
 	unsigned int nr;
 	bool replaced;
+	struct uvm_contended contended[UVM_CONTENDED_SLOTS];
 };
 
 struct uvm_mirror_request *uvm_mirror_request_alloc(void)
 {
-	return kvmalloc(sizeof(struct uvm_mirror_request), GFP_KERNEL);
+	return kvzalloc(sizeof(struct uvm_mirror_request), GFP_KERNEL);
 }
 
 void uvm_mirror_request_free(struct uvm_mirror_request *req)
@@ -815,6 +846,8 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 			__set_bit(i, req->atomic);
 		__assign_bit(i, req->part,
 			     PageTail(hmm_pfn_to_page(req->pfns[i])));
+		__assign_bit(i, req->device,
+			     uvm_page_is_ours(hmm_pfn_to_page(req->pfns[i])));
 		req->nr++;
 	}
 	uvm_mirror_merge(gs->gpu, req);
@@ -919,6 +952,36 @@ static int uvm_mirror_write_atomic(struct uvm_gpu_space *gs, struct uvm_span *sp
 	return ret;
 }
 
+/* How long the page is to be kept that is taken now, us; 0: not at all. */
+static unsigned int uvm_mirror_contended(struct uvm_mirror_request *req,
+					 unsigned long addr, u64 now)
+{
+	unsigned long page = addr >> PAGE_SHIFT;
+	struct uvm_contended *slot = &req->contended[page % UVM_CONTENDED_SLOTS];
+
+	if (slot->addr != addr || now - slot->when > UVM_CONTENDED_LAPSE_US)
+		slot->times = 0;
+	slot->addr = addr;
+	slot->when = now;
+	slot->times++;
+	if (slot->times <= UVM_CONTENDED_TIMES)
+		return 0;
+	return min(UVM_CONTENDED_HOLD_US <<
+		   min(slot->times - UVM_CONTENDED_TIMES - 1, 16U),
+		   UVM_CONTENDED_MAX_US);
+}
+
+/*
+ * Whoever touches the page meanwhile waits for its lock. The GPU's access may go on at
+ * once; what others of its accesses report again, for want of an entry, is dropped,
+ * and reported after the next replay.
+ */
+static void uvm_mirror_keep(struct uvm_gpu_space *gs, unsigned int us)
+{
+	uvm_fault_replay(gs);
+	usleep_range(us, us + us / 4);
+}
+
 /*
  * Keeps the CPU and other GPUs from a page in system memory, and lets the GPU do
  * atomics on it, which are reads and writes there. Whoever touches the page afterwards
@@ -926,12 +989,14 @@ static int uvm_mirror_write_atomic(struct uvm_gpu_space *gs, struct uvm_span *sp
  * this wait.
  */
 static int uvm_mirror_take_exclusive(struct uvm_gpu_space *gs, struct uvm_span *span,
+				     struct uvm_mirror_request *req,
 				     unsigned long addr)
 {
 	unsigned long seq = mmu_interval_read_begin(&span->mni);
 	struct page *page = ERR_PTR(-EOPNOTSUPP);
 	struct mm_struct *mm = gs->vs->mm;
 	struct vm_area_struct *vma;
+	unsigned int us = 0;
 	int ret = -ESRCH;
 
 	uvm_gpu_space_leave(gs);
@@ -947,13 +1012,20 @@ static int uvm_mirror_take_exclusive(struct uvm_gpu_space *gs, struct uvm_span *
 		else
 			ret = uvm_mirror_write_atomic(gs, span, seq, addr, page);
 	}
+	mmap_read_unlock(mm);
+	if (!ret)
+		us = uvm_mirror_contended(req, addr, ktime_to_us(ktime_get()));
+	if (us)
+		uvm_mirror_keep(gs, us);
 	if (!IS_ERR(page))
 		uvm_put_exclusive(page);
-	mmap_read_unlock(mm);
 	return ret;
 }
 
-/* All pages of the block that need it; those that can't be had stay in the map. */
+/*
+ * All pages of the block that need it; those that can't be had stay in the map. What is
+ * in a peer's memory, where the GPU can't do atomics, has to leave that first.
+ */
 static int uvm_mirror_take_atomics(struct uvm_gpu_space *gs, struct uvm_span *span,
 				   struct uvm_mirror_request *req, unsigned long base)
 {
@@ -965,8 +1037,9 @@ static int uvm_mirror_take_atomics(struct uvm_gpu_space *gs, struct uvm_span *sp
 		return -EOPNOTSUPP;
 	for_each_set_bit(i, req->atomic, UVM_BLOCK_PAGES) {
 		err = -EAGAIN;
-		if (UVM_EXCLUSIVE_OF_LARGE || !test_bit(i, req->part))
-			err = uvm_mirror_take_exclusive(gs, span,
+		if (!test_bit(i, req->device) &&
+		    (UVM_EXCLUSIVE_OF_LARGE || !test_bit(i, req->part)))
+			err = uvm_mirror_take_exclusive(gs, span, req,
 							base + i * PAGE_SIZE);
 		if (!err)
 			__clear_bit(i, req->atomic);
@@ -1061,8 +1134,9 @@ void uvm_mirror_sync(void)
  *
  * Return: 0; -EFAULT or -EPERM if one of the accesses is not allowed or has no
  * memory behind it; -EOPNOTSUPP if atomics can't be had on a page where it is, -EAGAIN
- * if they can't as long as it is part of a large folio; -ENOMEM; -EBUSY if the block kept changing; -ESRCH if the GPU
- * space went down: then the caller is no longer in it.
+ * if they can't as long as it is part of a large folio, or in a peer's memory; -ENOMEM;
+ * -EBUSY if the block kept changing; -ESRCH if the GPU space went down: then the caller
+ * is no longer in it.
  */
 int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 		     unsigned long base, const u8 *access,

@@ -96,6 +96,10 @@ static bool peers = true;
 module_param(peers, bool, 0444);
 MODULE_PARM_DESC(peers, "GPUs can reach each other's memory (default Y)");
 
+static bool peer_atomics = true;
+module_param(peer_atomics, bool, 0644);
+MODULE_PARM_DESC(peer_atomics, "they can do atomics there, too; read when a device is bound (default Y)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -131,15 +135,22 @@ static void init_config(struct sim_config *config)
 	config->access_granule = (u64)granule * SZ_1K;
 	config->lanes = lanes;
 	config->peers = peers;
-	if (peers)
-		config->caps |= UVM_GPU_CAP_PEER_ATOMICS;
 	if (system_atomics)
 		config->caps |= UVM_GPU_CAP_SYSTEM_ATOMICS;
 }
 
+static int sim_probe(struct device *dev, const struct sim_config *config)
+{
+	struct sim_config bound = *config;
+
+	if (peers && READ_ONCE(peer_atomics))
+		bound.caps |= UVM_GPU_CAP_PEER_ATOMICS;
+	return sim_gpu_probe(dev, &bound);
+}
+
 static int sim_platform_probe(struct platform_device *pdev)
 {
-	return sim_gpu_probe(&pdev->dev, dev_get_platdata(&pdev->dev));
+	return sim_probe(&pdev->dev, dev_get_platdata(&pdev->dev));
 }
 
 static struct platform_driver sim_platform_driver = {
@@ -208,7 +219,7 @@ static int sim_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		 pci_name(pdev));
 	make_uuid(config.uuid, SIM_BUS_PCI,
 		  pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev));
-	return sim_gpu_probe(&pdev->dev, &config);
+	return sim_probe(&pdev->dev, &config);
 }
 
 /* No MODULE_DEVICE_TABLE(): a function may be anybody's until pci=1 is given. */

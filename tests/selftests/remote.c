@@ -432,6 +432,7 @@ struct counting {
 	unsigned int cpus, gpus;
 	unsigned int commands;	/* of each GPU */
 	bool unseen;		/* the page is zero; not to be looked at before */
+	void *(*cpu_main)(void *arg);
 	void *page;
 	struct adder cpu[CPUS], gpu[GPUS];
 	atomic_bool stop;
@@ -540,7 +541,7 @@ static void count_together(struct counting *c, bool same)
 		adder_init(c, &c->cpu[i], c->gpus + i, same);
 	/* a GPU may be done with it in no time */
 	for (i = 0; i < c->cpus; i++)
-		ASSERT_EQ(pthread_create(&c->cpu[i].thread, NULL, adder_main,
+		ASSERT_EQ(pthread_create(&c->cpu[i].thread, NULL, c->cpu_main,
 					 &c->cpu[i]), 0);
 	for (i = 0; i < c->cpus; i++)
 		ASSERT_TRUE(SOON(atomic_load(&c->cpu[i].added), 10));
@@ -580,6 +581,7 @@ static void counting_open(struct counting *c, const struct variant *v,
 		fix_open(&c->f, v);
 	c->f.stay = true;
 	c->cpus = CPUS;
+	c->cpu_main = adder_main;
 	c->gpus = gpus;
 	c->commands = slow_kernel() ? COMMANDS / 5 : COMMANDS;
 	/* two that want the page for themselves hardly get on */
@@ -628,6 +630,30 @@ TEST_VT(count_two_gpus, devices, 60)
 {
 	count_quietly(v, 2, true);
 	count_quietly(v, 2, false);
+}
+
+/* Adds without ever looking at the GPU. */
+static void *hammer_main(void *arg)
+{
+	struct adder *a = arg;
+
+	for (; !atomic_load(a->stop); a->added++)
+		__atomic_fetch_add(a->word, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+/* CPUs that leave the page no moment by themselves: the GPU gets on all the same. */
+TEST_VT(count_hammered, devices, 60)
+{
+	struct counting c;
+
+	counting_open(&c, v, 1);
+	c.cpu_main = hammer_main;
+	c.commands = slow_kernel() ? 2 : 10;
+	count_together(&c, true);
+	if (atomics_in_place())
+		EXPECT_EQ(fix_on_cpu(&c.f, c.page, PAGE), 1);
+	fix_close(&c.f);
 }
 
 static void count_disturbed(const struct variant *v,
@@ -1155,6 +1181,48 @@ TEST_VT(peer_atomics, devices, 60)
 	fix_close(&c.f);
 }
 
+static bool peer_atomics_set(bool on)
+{
+	return write_text("/sys/module/uvm_sim/parameters/peer_atomics", on ? "Y" : "N");
+}
+
+/* The GPU as it would be with such a driver. */
+static void rebind_with(struct fix *f, bool peer_atomics)
+{
+	ASSERT_TRUE(peer_atomics_set(peer_atomics));
+	unbind(&f->gpu);
+	rebind(&f->gpu);
+	ASSERT_RET(register_gpu(f->s.fd, f->gpu.uuid), 0);
+	ASSERT_RET(channel_create(f->s.fd, f->gpu.uuid, &f->channel), 0);
+}
+
+/* What the GPU can only read and write there leaves the peer for atomics. */
+TEST_VT(peer_no_atomics, devices_huge, 60)
+{
+	struct fix f;
+	uint64_t *p;
+	char *q;
+	int i;
+
+	peers_open(&f, v);
+	rebind_with(&f, false);
+	q = fix_pattern(&f, f.length, 29);
+	p = (uint64_t *)(q + 5 * PAGE);
+	p[0] = 7;
+	fix_to_gpu2(&f, q, f.length);
+	for (i = 1; i <= 3; i++) {
+		gpu_adds(&f, p, 100);
+		EXPECT_EQ(fix_on_gpu2(&f, (char *)p, PAGE), 0);
+	}
+	/* the others are used where they are */
+	EXPECT_GE(fix_on_gpu2(&f, q, f.length), f.length / PAGE / 2);
+	EXPECT_EQ(p[0], 307);
+	EXPECT_EQ(state_of(&f, f.channel), UVM_CHANNEL_RUNNING);
+	EXPECT_PATTERN(q, 5 * PAGE, 29);
+	rebind_with(&f, true);
+	fix_close(&f);
+}
+
 /* GPU 1 has all pages of the other's memory in its tables and TLB, to store there. */
 static char *peer_warm(struct fix *f, uint64_t seed)
 {
@@ -1617,6 +1685,32 @@ TEST_VT(bounce_never, only_private, 60)
 	fix_close(&b.f);
 }
 
+static bool bounced_by_count(struct counted *c)
+{
+	return on_gpu_after_use(c) == c->pages || count(&c->f, PINNED);
+}
+
+/* So is one that the GPU doesn't fault on, but uses a lot, in turn with the CPU. */
+TEST_VT(bounce_counted, only_private, 60)
+{
+	struct counted c;
+	int i;
+
+	core_parameter_set("thrash_lapse_us", slow_kernel() ? 300000 : 100000);
+	core_parameter_set("counter_threshold", 1);
+	counted_open(&c, v);
+	EXPECT_RET(access_counters(c.f.s.fd, c.f.gpu.uuid, 1), 0);
+	for (i = 0; i < TURNS && !count(&c.f, PINNED); i++) {
+		ASSERT_TRUE(SOON(bounced_by_count(&c), 10));
+		EXPECT_PATTERN(c.p, PAGE, 1);
+	}
+	ASSERT_GT(count(&c.f, PINNED), 0);
+	EXPECT_TRUE(SOON(count(&c.f, UNPINNED) == count(&c.f, PINNED), 20));
+	expect_moves(&c);
+	EXPECT_PATTERN(c.p, c.length, 1);
+	fix_close(&c.f);
+}
+
 /* A pinned page that is unmapped, and one whose GPU is unregistered, leave nothing. */
 TEST_VT(bounce_then_gone, only_private, 60)
 {
@@ -1657,6 +1751,7 @@ static void (*devices_before)(void);
 static void before(void)
 {
 	core_parameters_reset();
+	peer_atomics_set(true);
 	devices_before();
 }
 
