@@ -369,8 +369,10 @@ static bool uvm_fault_serve(struct uvm_fault_queue *queue)
 			  uvm_fault_serve_ahead(queue, uvm_fault_block(queue->faults + i));
 		cond_resched();
 	}
-	if (!queue->again)
+	if (!queue->again) {
 		queue->stuck_since = 0;
+		queue->stuck = false;
+	}
 	return entered;
 }
 
@@ -397,14 +399,30 @@ static bool uvm_fault_next_hot(struct uvm_fault_queue *queue,
 	return any;
 }
 
-/* Moves what the GPU uses a lot, and lets it count anew. */
+/* Entered. The work has a reference of its own. */
+static void uvm_fault_queue_start(struct uvm_fault_queue *queue)
+{
+	struct uvm_gpu_space *gs = queue->gs;
+
+	kref_get(&gs->ref);
+	if (!queue_work_node(uvm_gpu_nearest_node(gs->gpu), gs->vs->fault_wq,
+			     &queue->work))
+		uvm_gpu_space_put(gs);
+}
+
+/*
+ * Moves what the GPU uses a lot, and lets it count anew. No more than there can be at
+ * once: what can't move is told of again and again, and faults wait for their turn.
+ */
 static bool uvm_fault_serve_hot(struct uvm_fault_queue *queue)
 {
 	struct uvm_gpu_space *gs = queue->gs;
 	struct uvm_gpu_counter counter;
+	unsigned int left = UVM_FAULT_HOT;
 	unsigned long addr, end;
 
-	while (uvm_fault_next_hot(queue, &counter)) {
+	while (left-- && uvm_fault_next_hot(queue, &counter)) {
+		cond_resched();
 		if (!READ_ONCE(gs->counters))
 			continue;
 		end = counter.address + gs->gpu->desc.access_granule;
@@ -419,6 +437,8 @@ static bool uvm_fault_serve_hot(struct uvm_fault_queue *queue)
 		}
 		gs->gpu->desc.ops->counter_clear(gs->gpu, &counter);
 	}
+	if (READ_ONCE(queue->nr_hot))
+		uvm_fault_queue_start(queue);
 	return true;
 }
 
@@ -510,17 +530,6 @@ static void uvm_fault_queue_work(struct work_struct *work)
 	if (entered)
 		uvm_gpu_space_leave(gs);
 	uvm_gpu_space_put(gs);
-}
-
-/* Entered. The work has a reference of its own. */
-static void uvm_fault_queue_start(struct uvm_fault_queue *queue)
-{
-	struct uvm_gpu_space *gs = queue->gs;
-
-	kref_get(&gs->ref);
-	if (!queue_work_node(uvm_gpu_nearest_node(gs->gpu), gs->vs->fault_wq,
-			     &queue->work))
-		uvm_gpu_space_put(gs);
 }
 
 /* Hands an address space its share, unless it has one. */
