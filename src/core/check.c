@@ -8,6 +8,7 @@
 
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
+#include <linux/sched.h>
 #include <linux/string.h>
 
 /**
@@ -47,6 +48,7 @@ int uvm_check_mapped(struct mm_struct *mm, unsigned long start, unsigned long en
 
 	lockdep_assert_held(&mm->mmap_lock);
 	for (; start < end; start = vma->vm_end) {
+		cond_resched();
 		vma = vma_lookup(mm, start);
 		if (!vma || !uvm_vma_accessible(vma))
 			return -EFAULT;

@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -261,7 +262,7 @@ static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
 	if (nr >= ARRAY_SIZE(uvm_ioctl_ops) ||
 	    cmd != _IO(UVM_TYPE, UVM_CMD_BASE + nr))
 		return -ENOTTY;
-	op = &uvm_ioctl_ops[nr];
+	op = &uvm_ioctl_ops[array_index_nospec(nr, ARRAY_SIZE(uvm_ioctl_ops))];
 
 	if (get_user(size, (u32 __user *)ubuffer))
 		return -EFAULT;
