@@ -207,7 +207,7 @@ static int uvm_advise_dest(struct uvm_va_space *vs,
  * uvm_set_preferred_location_ioctl() - UVM_SET_PREFERRED_LOCATION
  * @ucmd: on a VA space whose mm is retained
  *
- * Return: 0, -EINVAL, -EFAULT, -ENODEV, -ENOENT, -ENOMEM, -EINTR.
+ * Return: 0, -EINVAL, -EFAULT, -ENODEV, -ENOENT, -ENOMEM, -ENOSPC, -EINTR.
  */
 int uvm_set_preferred_location_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -253,7 +253,7 @@ static int uvm_advise_accessed_by(struct uvm_va_space *vs,
  * uvm_set_accessed_by_ioctl() - UVM_SET_ACCESSED_BY
  * @ucmd: on a VA space whose mm is retained
  *
- * Return: 0, -EINVAL, -EFAULT, -ENODEV, -ENOENT, -ENOMEM, -EINTR.
+ * Return: 0, -EINVAL, -EFAULT, -ENODEV, -ENOENT, -ENOMEM, -ENOSPC, -EINTR.
  */
 int uvm_set_accessed_by_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -292,7 +292,7 @@ static int uvm_set_switch(struct uvm_ucmd *ucmd, u8 which)
 
 /*
  * UVM_SET_FAULT_MIGRATION, UVM_SET_PREFETCH and UVM_SET_READ_MOSTLY, on a VA space
- * whose mm is retained. Return 0, -EINVAL, -EFAULT, -ENOMEM, -EINTR.
+ * whose mm is retained. Return 0, -EINVAL, -EFAULT, -ENOMEM, -ENOSPC, -EINTR.
  */
 int uvm_set_fault_migration_ioctl(struct uvm_ucmd *ucmd)
 {
@@ -391,7 +391,7 @@ static int uvm_advise_settle(struct uvm_va_space *vs)
  * uvm_set_range_group_ioctl() - UVM_SET_RANGE_GROUP
  * @ucmd: on a VA space whose mm is retained
  *
- * Return: 0, -EINVAL, -EFAULT, -ENOENT, -ENOMEM, -EINTR.
+ * Return: 0, -EINVAL, -EFAULT, -ENOENT, -ENOMEM, -ENOSPC, -EINTR.
  */
 int uvm_set_range_group_ioctl(struct uvm_ucmd *ucmd)
 {

@@ -60,7 +60,8 @@ static unsigned int uvm_fault_batch(void)
  * @nothing: in place of @access, if nothing is
  * @streams: which blocks come next
  * @busy_blocks: some block of the share kept changing
- * @again: in some block of the share atomics had to wait for a large folio to be split
+ * @again: in some block of the share atomics had to wait for a large folio to be split,
+ *	or for a page to move
  * @stuck_since: since when there was one in each share, jiffies; 0: there was none
  * @stuck: it takes too long
  * @backoff_ms: how long the last replay was put off for that
@@ -91,7 +92,7 @@ struct uvm_fault_queue {
 	struct uvm_mirror_request *req;
 };
 
-/* A large folio that can't be split in this time can't be. */
+/* A large folio that can't be split in this time, or a page be moved, can't be. */
 #define UVM_FAULT_STUCK		(2 * HZ)
 
 /* A replay is put off so long at most. */
@@ -280,7 +281,8 @@ static bool uvm_fault_serve_singly(struct uvm_fault_queue *queue,
 /*
  * Some kernels can't give a GPU a page alone that is part of a large folio, and can't
  * always split one: not while somebody else has the page, and not at all if it is mapped
- * page by page. Returns true once it took too long.
+ * page by page. Nor does a page move that somebody else has. Returns true once it took
+ * too long.
  */
 static bool uvm_fault_is_stuck(struct uvm_fault_queue *queue)
 {
@@ -313,6 +315,8 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 			return false;
 		ret = uvm_mirror_block(gs, queue->req, base, queue->access,
 				       uvm_service_hold(queue->svc));
+		if (ret == -EOPNOTSUPP && uvm_service_unmoved(queue->svc))
+			ret = -EAGAIN;
 	}
 	if (ret == -EAGAIN)
 		ret = uvm_fault_is_stuck(queue) ? -EOPNOTSUPP : -EBUSY;
@@ -474,7 +478,8 @@ static bool uvm_fault_queue_run(struct uvm_fault_queue *queue,
 
 /*
  * Blocks that keep changing are left alone for a while, the longer the more often it
- * happens; pages that bounce are left to others. Returns false if the GPU space went down meanwhile.
+ * happens; pages that bounce are left to others. Returns false if the GPU space went
+ * down meanwhile.
  */
 static bool uvm_fault_back_off(struct uvm_fault_queue *queue)
 {

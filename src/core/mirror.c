@@ -76,7 +76,7 @@ void uvm_mirror_look_end(int srcu)
 #define UVM_CONTENDED_HOLD_US	64U
 #define UVM_CONTENDED_MAX_US	8192U
 
-#define UVM_CONTENDED_SLOTS	16
+#define UVM_CONTENDED_SLOTS	64
 
 /**
  * struct uvm_contended - a page that was taken for atomics
@@ -295,7 +295,10 @@ const struct mmu_interval_notifier_ops uvm_snapshot_ops = {
 	.invalidate = uvm_snapshot_invalidate,
 };
 
-/* The span around @addr. Takes mmap_lock inside. */
+/*
+ * The span around @addr. The mm has interval notifiers already, so the insertion waits
+ * for no mmap_lock.
+ */
 static struct uvm_span *uvm_span_get(struct uvm_gpu_space *gs, unsigned long addr)
 {
 	unsigned long index = addr >> UVM_SPAN_SHIFT;

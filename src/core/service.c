@@ -64,6 +64,7 @@ enum uvm_service_mode {
  * @mode: why pages are moved
  * @atomics: for UVM_SERVICE_ATOMICS: the pages
  * @renew: and those that can't move get new ones, each a folio of its own
+ * @unmoved: and some didn't, though there was room
  * @first: for UVM_SERVICE_HOT: the first page that is
  * @end: the page after the last one
  */
@@ -84,6 +85,7 @@ struct uvm_service {
 	enum uvm_service_mode mode;
 	const unsigned long *atomics;
 	bool renew;
+	bool unmoved;
 	unsigned int first;
 	unsigned int end;
 };
@@ -480,6 +482,20 @@ static void uvm_part_renew(struct uvm_service *svc, const struct uvm_part *part)
 	uvm_part_move(svc, &renewed, svc->late, false);
 }
 
+/* Returns false if the GPU space went down meanwhile. */
+static bool uvm_part_serve_late(struct uvm_service *svc, const struct uvm_part *part)
+{
+	if (!uvm_part_move_late(svc, part))
+		return false;
+	if (svc->mode != UVM_SERVICE_ATOMICS)
+		return true;
+	svc->unmoved |= part->dest.gpu && !bitmap_empty(svc->late, UVM_BLOCK_PAGES) &&
+			!uvm_service_is_full(svc);
+	if (svc->renew)
+		uvm_part_renew(svc, part);
+	return true;
+}
+
 static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 {
 	unsigned int faults, moved;
@@ -505,13 +521,8 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 	if (faults || (svc->mode == UVM_SERVICE_HOT && moved))
 		uvm_thrash_moved(&svc->gs->thrash, part->base >> UVM_BLOCK_SHIFT);
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
-	if (bitmap_empty(svc->late, UVM_BLOCK_PAGES))
-		return true;
-	if (!uvm_part_move_late(svc, part))
-		return false;
-	if (svc->mode == UVM_SERVICE_ATOMICS && svc->renew)
-		uvm_part_renew(svc, part);
-	return true;
+	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
+	       uvm_part_serve_late(svc, part);
 }
 
 /* All parts of a VMA in the block. */
@@ -594,9 +605,19 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	svc->mode = UVM_SERVICE_ATOMICS;
 	svc->atomics = pages;
 	svc->renew = renew;
+	svc->unmoved = false;
 	entered = uvm_service_block(svc, base, access);
 	svc->mode = UVM_SERVICE_FAULTS;
 	return entered;
+}
+
+/*
+ * After uvm_service_atomics(): is there a page that should have moved, and could have,
+ * but for somebody who had it just then?
+ */
+bool uvm_service_unmoved(const struct uvm_service *svc)
+{
+	return svc->unmoved;
 }
 
 /**

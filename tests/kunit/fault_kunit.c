@@ -56,6 +56,11 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	return true;
 }
 
+bool uvm_service_unmoved(const struct uvm_service *svc)
+{
+	return false;
+}
+
 bool uvm_service_hot(struct uvm_service *svc, unsigned long start,
 		     unsigned long end)
 {

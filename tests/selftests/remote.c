@@ -1039,6 +1039,42 @@ TEST_V(atomics_move, devices)
 	fix_close(&f);
 }
 
+static void *let_go(void *arg)
+{
+	struct timespec moment = { .tv_nsec = 200000000 };
+	int *pipes = arg;
+	char byte;
+
+	nanosleep(&moment, NULL);
+	EXPECT_EQ(read(pipes[0], &byte, 1), 1);
+	return NULL;
+}
+
+/* A page that somebody holds can't move; but it isn't held for long. */
+TEST_V(atomics_held, devices)
+{
+	struct iovec held;
+	pthread_t thread;
+	struct fix f;
+	int pipes[2];
+	uint64_t *p;
+
+	fix_open(&f, v);
+	f.stay = true;
+	p = fix_buffer(&f, PAGE);
+	p[1] = 1;
+	ASSERT_EQ(pipe(pipes), 0);
+	held = (struct iovec){ p, 1 };
+	ASSERT_EQ(vmsplice(pipes[1], &held, 1, 0), 1);
+	ASSERT_EQ(pthread_create(&thread, NULL, let_go, pipes), 0);
+	gpu_adds(&f, &p[1], 100);
+	EXPECT_EQ(p[1], 101);
+	pthread_join(thread, NULL);
+	close(pipes[0]);
+	close(pipes[1]);
+	fix_close(&f);
+}
+
 /* ---- GPUs that reach each other's memory ---- */
 
 /* GPU faults move none of the buffers made from now on. */
