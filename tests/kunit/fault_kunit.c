@@ -290,11 +290,116 @@ static void fault_spares_speculative(struct kunit *test)
 	uvm_fault_queue_free(queue);
 }
 
+/* What a test of one queue needs; the work does nothing. */
+struct fault_one {
+	struct uvm_gpu_ops ops;
+	struct uvm_gpu gpu;
+	struct uvm_va_space vs;
+	struct uvm_gpu_space gs;
+	struct uvm_fault_queue *queue;
+};
+
+static struct uvm_fault_queue *fault_hot_queue;
+static unsigned int fault_hot_served;
+
+/* The GPU goes on using what was just served. */
+static void fault_hot_again(struct uvm_gpu *gpu, const struct uvm_gpu_counter *counter)
+{
+	fault_hot_served++;
+	if (fault_hot_served < 100 * UVM_FAULT_HOT)
+		uvm_fault_queue_hot(fault_hot_queue->gs, counter);
+}
+
+static void fault_no_work(struct work_struct *work)
+{
+}
+
+static struct fault_one *fault_one_alloc(struct kunit *test)
+{
+	struct fault_one *one = kunit_kzalloc(test, sizeof(*one), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, one);
+	one->queue = uvm_fault_queue_alloc(&one->gs);
+	KUNIT_ASSERT_NOT_NULL(test, one->queue);
+	INIT_WORK(&one->queue->work, fault_no_work);
+	one->ops.fault_cancel = stub_cancel;
+	one->ops.counter_clear = fault_hot_again;
+	one->gpu.desc.ops = &one->ops;
+	one->gpu.desc.access_granule = SZ_64K;
+	one->vs.fault_wq = system_unbound_wq;
+	kref_init(&one->gs.ref);
+	one->gs.gpu = &one->gpu;
+	one->gs.vs = &one->vs;
+	one->gs.faults = one->queue;
+	one->gs.counters = true;
+	return one;
+}
+
+static void fault_one_free(struct fault_one *one)
+{
+	flush_work(&one->queue->work);
+	uvm_fault_queue_free(one->queue);
+}
+
+/* A GPU that tells of the same granules for ever leaves faults their turn. */
+static void fault_hot_is_bounded(struct kunit *test)
+{
+	struct fault_one *one = fault_one_alloc(test);
+	struct uvm_gpu_counter counter = {};
+	unsigned int i;
+
+	stub_result = 0;
+	fault_hot_served = 0;
+	fault_hot_queue = one->queue;
+	for (i = 0; i < UVM_FAULT_HOT; i++) {
+		counter.address = i * SZ_64K;
+		KUNIT_EXPECT_TRUE(test, uvm_fault_queue_hot(&one->gs, &counter));
+	}
+	KUNIT_EXPECT_FALSE(test, uvm_fault_queue_hot(&one->gs, &counter));
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve_hot(one->queue));
+	KUNIT_EXPECT_EQ(test, fault_hot_served, UVM_FAULT_HOT + 0U);
+	KUNIT_EXPECT_EQ(test, one->queue->nr_hot, UVM_FAULT_HOT + 0U);
+	fault_one_free(one);
+}
+
+/* What takes too long is refused; what comes after that gets its time again. */
+static void fault_stuck_is_over(struct kunit *test)
+{
+	struct fault_one *one = fault_one_alloc(test);
+	struct uvm_fault_queue *queue = one->queue;
+	struct uvm_gpu_fault f = {
+		.channel_id = 1, .address = 0x2000, .access = UVM_ACCESS_ATOMIC,
+	};
+
+	stub_bad_page = 2;
+	stub_result = -EAGAIN;
+	stub_faulted = 0;
+	queue->nr = 1;
+	queue->faults[0] = f;
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve(queue));
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+	queue->stuck_since = (jiffies - 2 * UVM_FAULT_STUCK) | 1;
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve(queue));
+	KUNIT_EXPECT_EQ(test, stub_faulted, BIT_ULL(1));
+
+	queue->again = false;
+	stub_result = 0;
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve(queue));
+	KUNIT_EXPECT_FALSE(test, queue->stuck);
+	stub_result = -EAGAIN;
+	stub_faulted = 0;
+	KUNIT_EXPECT_TRUE(test, uvm_fault_serve(queue));
+	KUNIT_EXPECT_EQ(test, stub_faulted, 0ULL);
+	fault_one_free(one);
+}
+
 static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(fault_sort_and_run),
 	KUNIT_CASE(fault_collect_strongest),
 	KUNIT_CASE(fault_blames_the_right_one),
 	KUNIT_CASE(fault_spares_speculative),
+	KUNIT_CASE(fault_hot_is_bounded),
+	KUNIT_CASE(fault_stuck_is_over),
 	{}
 };
 
