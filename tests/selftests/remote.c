@@ -488,15 +488,15 @@ static void *adder_main(void *arg)
 	return NULL;
 }
 
+/* One by one, so that each has a point of its own to follow. */
 static void adder_submit(struct adder *a, unsigned int commands)
 {
-	static struct uvm_sim_cmd list[COMMANDS];
+	struct uvm_sim_cmd c = CMD(ATOMIC_ADD, .dst = ADDR(a->word), .arg0 = 1,
+				   .arg1 = TIMES);
 	unsigned int i;
 
 	for (i = 0; i < commands; i++)
-		list[i] = CMD(ATOMIC_ADD, .dst = ADDR(a->word), .arg0 = 1,
-			      .arg1 = TIMES);
-	ASSERT_RET(channel_submit(a->f->s.fd, a->channel, list, commands, &a->point), 0);
+		ASSERT_RET(channel_submit(a->f->s.fd, a->channel, &c, 1, &a->point), 0);
 	a->added += commands * TIMES;
 }
 
@@ -545,10 +545,23 @@ static void expect_exact(const struct counting *c, const struct adder *a)
 		  added_to(c, a->word));
 }
 
+/* A few times, then the GPU gets on: or on a slow kernel it hardly would. */
+static void disturb_all(struct counting *c)
+{
+	unsigned int round = 0;
+	uint64_t at = 0;
+
+	while (is_busy(c)) {
+		c->disturb(c, round++);
+		if (round % 4 == 0)
+			at = follow(&c->gpu[0], at);
+	}
+}
+
 /* All of them add to the same word of the page, or each to one of its own. */
 static void count_together(struct counting *c, bool same)
 {
-	unsigned int i, round = 0;
+	unsigned int i;
 
 	atomic_store(&c->stop, false);
 	for (i = 0; i < c->gpus; i++)
@@ -563,8 +576,8 @@ static void count_together(struct counting *c, bool same)
 		ASSERT_TRUE(SOON(atomic_load(&c->cpu[i].added), 10));
 	for (i = 0; i < c->gpus; i++)
 		adder_submit(&c->gpu[i], c->commands);
-	while (c->disturb && is_busy(c))
-		c->disturb(c, round++);
+	if (c->disturb)
+		disturb_all(c);
 	for (i = 0; i < c->gpus; i++)
 		EXPECT_RET(adder_wait(&c->gpu[i], PATIENCE), 0);
 	atomic_store(&c->stop, true);
