@@ -456,7 +456,7 @@ struct range range_pick(struct actor *a)
 {
 	size_t first = page_pick(a), count = 1 + pick(a, 16);
 
-	if (!pick(a, 24))
+	if (!pick(a, 40))
 		return block_of(first);
 	return (struct range){ first, count < PAGES - first ? count : PAGES - first };
 }

@@ -580,7 +580,7 @@ static const struct op disturbances[] = {
 	{ "policy", set_policy, 12, NULL },
 	{ "out to swap", page_out, 6, has_swap },
 	{ "in from swap", swap_in, 2, has_swap },
-	{ "cold", cool, 1, NULL },
+	{ "cold", cool, 2, NULL },
 	{ "huge pages", allow_huge, 2, has_huge },
 	{ "no huge pages", forbid_huge, 2, has_huge },
 	{ "collapse", collapse, 2, has_huge },
@@ -592,7 +592,7 @@ static const struct op disturbances[] = {
 	{ "read-only", forbid_writes, 4, NULL },
 	{ "no access", forbid_all, 2, NULL },
 	{ "mremap", change_places, 4, NULL },
-	{ "mremap, source kept", take_over, 2, NULL },
+	{ "mremap, source kept", take_over, 4, NULL },
 	{ "fork", fork_child, 3, NULL },
 };
 

@@ -34,16 +34,17 @@
  * - A child of fork() has what the claimed pages held, checks it while its parent writes
  *   to them, writes itself, on the GPU too, and has what it wrote.
  *
- * All of them take one step at a time together (a *slice*: one operation of each
- * disturber, some of each agent), so that everything happens beside everything else,
+ * All of them take one step at a time together (a *slice*: a few operations of each
+ * disturber, more of each agent), so that everything happens beside everything else,
  * in a fixed ratio. A *round* is some phases in a process of its own. Its seed fixes
  * what each of them does, though not who comes first:
  *
  *	UVM_SEED=seed UVM_OPS=1 ./model agrees.private
  *
  * is the round with this seed once more. UVM_OPS says how many operations are done in
- * all, by at least one round; without it, UVM_ITER scales what fits into some 20 s. Every
- * wait is for something that takes a bounded time, or gives up after PATIENCE.
+ * all, by at least one round: a run that is out of time before has failed. Without it
+ * they are as many as UVM_ITER scales, or fewer if they take too long. Every wait is for
+ * something that takes a bounded time, or gives up after PATIENCE.
  *
  * To add an operation, write it a function and an entry in the table at the end of
  * lib_model_agents.c or lib_model_disturb.c.
@@ -65,17 +66,22 @@
 #include "harness.h"
 #include "lib_lifetime.h"
 #include "lib_model.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 #define PHASES		8
 #define SLICES		4
-#define CPU_OPS		32
-#define MAX_SECONDS	(20 * 60)
-/* Without UVM_OPS: what takes some 20 s at most */
+#define CPU_OPS		64
+#define DISTURBANCES	4
+/* A run that takes longer is stopped: then what UVM_OPS asks for isn't done. */
+#define MAX_SECONDS	(30 * 60)
+/* Without UVM_OPS: so many, or what so much time is enough for; see harness_rounds() */
 #define OPS		40000
-#define SLOW_OPS	10000
+#define SLOW_OPS	60000
+#define SECONDS		20
+#define SLOW_SECONDS	90
 /* So many that no kind of operation is missing by chance */
-#define MANY_OPS	200000
+#define MANY_OPS	25000
 
 static const struct table *tables[TABLES] = {
 	&cpu_table, &gpu_table, &disturbance_table,
@@ -140,7 +146,8 @@ struct round {
 
 static void take_slice(struct actor *a)
 {
-	unsigned int i, n = a->id < CPUS ? CPU_OPS : a->id < AGENTS ? BATCH : 1;
+	static const unsigned int ops[TABLES] = { CPU_OPS, BATCH, DISTURBANCES };
+	unsigned int n = ops[table_of(a)], i;
 
 	for (i = 0; i < n; i++) {
 		if (a->id < CPUS || a->id >= AGENTS)
@@ -195,28 +202,48 @@ static void actor_init(struct actor *a, struct world *w, unsigned int id)
 	ASSERT_RET(channel_create(w->s.fd, a->gpu->uuid, &a->channel), 0);
 }
 
-static void compare_by_gpu(struct actor *a, size_t page)
+static void compare_by_cpu(struct actor *a, size_t first, size_t count)
 {
-	memset(a->out, 0xa5, PAGE);
-	gpu_run(a, CMD(COPY, .dst = ADDR(a->out), .src = ADDR(region_at(a, page * PAGE)),
-		       .length = PAGE));
-	model_compare_page(a, page, a->out);
+	size_t page;
+
+	for (page = first; page < first + count; page++)
+		model_compare_page(a, page, region_at(a, page * PAGE));
 }
 
-/* Nobody else is at it. A GPU looks at one page in @share, CPUs at the others. */
+/* As many as there is room for results */
+#define LOOK_PAGES	(BATCH * SPAN_MAX / PAGE)
+
+static void compare_by_gpu(struct actor *a, size_t first, size_t count)
+{
+	struct uvm_sim_cmd cmd = CMD(COPY, .dst = ADDR(a->out),
+				     .src = ADDR(region_at(a, first * PAGE)),
+				     .length = count * PAGE);
+	size_t i;
+
+	memset(a->out, 0xa5, count * PAGE);
+	gpu_run(a, cmd);
+	for (i = 0; i < count; i++)
+		model_compare_page(a, first + i, a->out + i * PAGE);
+}
+
+/*
+ * Nobody else is at it. A GPU looks at one piece in @share, CPUs at the others, and
+ * both at pages side by side: those of a piece come and go together.
+ */
 static void check_pages(struct actor *a, size_t first, size_t count,
 			unsigned int share)
 {
-	struct range r;
+	size_t end = first + count, n;
 
 	a->verb = "checks";
 	a->ticket = atomic_fetch_add(&a->w->tickets, 1);
-	for (r = (struct range){ first, 1 }; r.first < first + count; r.first++) {
-		range_settle(a, &r);
+	range_settle(a, &(struct range){ first, count });
+	for (; first < end; first += n) {
+		n = end - first < LOOK_PAGES ? end - first : LOOK_PAGES;
 		if (pick(a, share))
-			model_compare_page(a, r.first, region_at(a, r.first * PAGE));
+			compare_by_cpu(a, first, n);
 		else
-			compare_by_gpu(a, r.first);
+			compare_by_gpu(a, first, n);
 	}
 }
 
@@ -357,6 +384,23 @@ static void round_open(struct round *r, struct world *w)
 	sigaction(SIGBUS, &sa, NULL);
 }
 
+/*
+ * What the blocks begin a phase with: whether faulting pages move, and bring others
+ * along. Disturbers change it for parts of them.
+ */
+static void phase_policies(struct actor *a)
+{
+	int fd = a->w->s.fd;
+	uint8_t *block;
+
+	for (block = a->w->region; block < a->w->region + REGION_SIZE; block += HUGE) {
+		ASSERT_RET(policy_switch(fd, UVM_SET_PREFETCH, block, HUGE,
+					 !pick(a, 3)), 0);
+		ASSERT_RET(policy_switch(fd, UVM_SET_FAULT_MIGRATION, block, HUGE,
+					 !!pick(a, 4)), 0);
+	}
+}
+
 static void round_phase(struct round *r, unsigned int phase)
 {
 	struct actor *checker = &r->actor[CHECKER];
@@ -364,6 +408,7 @@ static void round_phase(struct round *r, unsigned int phase)
 	int slice;
 
 	phase_init(w, phase);
+	phase_policies(checker);
 	if (w->spoilt && phase == 1) {
 		/* settles it */
 		check_pages(checker, w->window, WINDOW_PAGES, 2);
@@ -464,12 +509,26 @@ static void expect_all_done(const struct world *w)
 				      tables[t]->ops[i].name);
 }
 
-static unsigned long ops_wanted(void)
+/* Asked for in so many words; or 0 */
+static unsigned long ops_demanded(void)
 {
 	const char *text = getenv("UVM_OPS");
-	unsigned long n = text ? strtoul(text, NULL, 0) : 0;
+
+	return text ? strtoul(text, NULL, 0) : 0;
+}
+
+static unsigned long ops_wanted(void)
+{
+	unsigned long n = ops_demanded();
 
 	return n ? n : harness_rounds(slow_kernel() ? SLOW_OPS : OPS);
+}
+
+static time_t seconds_allowed(void)
+{
+	if (ops_demanded())
+		return MAX_SECONDS;
+	return harness_rounds(slow_kernel() ? SLOW_SECONDS : SECONDS);
 }
 
 static time_t seconds(void)
@@ -491,17 +550,16 @@ TEST_VT(agrees, devices, 60)
 	world_prepare(&w, v->kind);
 	start = seconds();
 	for (round = 0; !round || total(w.verdict) < wanted; round++) {
+		if (seconds() - start > seconds_allowed())
+			break;
 		w.seed = harness_seed + round * 0x9E3779B97F4A7C15ULL;
 		if (!EXPECT_EQ(round_run(&w), 0))
 			break;
-		if (seconds() - start > MAX_SECONDS) {
-			harness_note("out of time after %u s", MAX_SECONDS);
-			break;
-		}
 	}
 	harness_note("%lu operations in %u rounds, %ld s", total(w.verdict), round,
 		     (long)(seconds() - start));
 	tell_done(&w);
+	EXPECT_GE(total(w.verdict), ops_demanded());
 	if (total(w.verdict) >= MANY_OPS)
 		expect_all_done(&w);
 	if (w.swap)
