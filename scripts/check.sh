@@ -6,7 +6,8 @@
 #	FILTER	parts of tests' names, for suites that are programs: only those run
 #	ITER	multiplies the suites' work and time, default 1
 #	UVM_ROUNDS	rounds of random schedules; 5000 in `make check-all`
-#	UVM_OPS	operations of the model checker; 1000000 in `make check-all`
+#	UVM_OPS	operations of the model checker; 1000000 in `make check-all`,
+#		which does them in PARTS guests
 #	UVM_SEED	for the programs: the random numbers of the run that printed it
 #	RESUME	`make check-all`: keep what passed already, skip it next time
 #
@@ -20,6 +21,8 @@ iter=${ITER:-1}
 resume=${RESUME:-}
 rounds=${UVM_ROUNDS:-${resume:+5000}}
 ops=${UVM_OPS:-${resume:+1000000}}
+# more than that in one guest takes too long on a slow kernel
+parts=${PARTS:-${resume:+10}}
 state=$BUILD/check${resume:+-all}
 tests=$TOP/tests/selftests
 
@@ -41,16 +44,34 @@ suites() {
 		esac
 		lines=$(sed -n "s|^\($name\(/[a-z0-9_-]*\)\{0,1\}\): *|\1 |p" \
 			"$tests/params" 2>/dev/null || true)
-		echo "${lines:-$name gpus=2 mem=64}"
+		lines=${lines:-$name gpus=2 mem=64}
+		case $name in
+		model) in_parts "$lines" ;;
+		*) echo "$lines" ;;
+		esac
 	done
+}
+
+# in_parts LINES: each variant as often as there are parts
+in_parts() {
+	local name params part
+	if [ -z "$parts" ]; then
+		echo "$1"
+		return
+	fi
+	while read -r name params; do
+		for ((part = 1; part <= parts; part++)); do
+			echo "$name/$part $params"
+		done
+	done <<<"$1"
 }
 
 wanted() {
 	local s
 	[ -n "${SUITE:-}" ] || return 0
 	for s in $SUITE; do
-		# a suite's name asks for all its variants
-		if [ "$s" = "$1" ] || [ "$s" = "${1%%/*}" ]; then return 0; fi
+		# a suite's name asks for all its variants, theirs for all parts
+		case $1 in "$s" | "$s"/*) return 0 ;; esac
 	done
 	return 1
 }
@@ -60,7 +81,7 @@ applies() {
 	local dir=$1 name=$2
 	case $name in
 	kunit) has "$dir" KUNIT && [ -e "$mod/tests/kunit/uvm_kunit.ko" ] ;;
-	*/private) has "$dir" DEVICE_PRIVATE ;;
+	*/private | */private/*) has "$dir" DEVICE_PRIVATE ;;
 	esac
 }
 
@@ -148,10 +169,24 @@ run_unit() {
 	sed "s|^\([a-z]*\)\t|\1\thost unit: |" "$log.tsv" >>"$state/results"
 }
 
+# Sets what a part does of the whole: other random numbers than the rest do, and the
+# first one alone what isn't a matter of numbers.
+take_part() {
+	local part=${1##*/}
+	case $part in
+	*[!0-9]*) return ;;
+	esac
+	ops=$(((ops + parts - 1) / parts))
+	[ -z "$seed" ] || seed=$(printf '0x%x' $((seed + part - 1)))
+	[ "$part" = 1 ] || filter=${filter:-agrees}
+}
+
 run_suite() {
 	local dir=$1 name=$2 params=$3 budget=45 args= log key start rc=0
+	local ops=$ops seed=${UVM_SEED:-} filter=${FILTER:-}
+	take_part "$name"
 	log=$state/$lane/${name//\//-}
-	key="$inputs $dir $iter $params ${FILTER:-} $rounds $ops ${UVM_SEED:-}"
+	key="$inputs $dir $iter $params $filter $rounds $ops $seed"
 	if [ -n "$resume" ] && [ "$(cat "$log.key" 2>/dev/null)" = "$key" ]; then
 		say "$lane: $name passed before"
 	else
@@ -161,10 +196,10 @@ run_suite() {
 			budget=120
 			args="page_poison=1 UVM_TIME_SCALE=4"
 		fi
-		[ -z "${FILTER:-}" ] || args+=" FILTER=\"$FILTER\""
+		[ -z "$filter" ] || args+=" FILTER=\"$filter\""
 		[ -z "$rounds" ] || args+=" UVM_ROUNDS=$rounds"
 		[ -z "$ops" ] || args+=" UVM_OPS=$ops"
-		[ -z "${UVM_SEED:-}" ] || args+=" UVM_SEED=$UVM_SEED"
+		[ -z "$seed" ] || args+=" UVM_SEED=$seed"
 		budget=$((budget * iter))
 		# a part of check-all that takes longer than this hangs
 		[ $budget -le 2400 ] || budget=2400
