@@ -209,6 +209,7 @@ struct job {
  * @job: what belongs to each command
  * @nr: commands in it
  * @pipe: for system calls
+ * @lazy: what a disturber freed last by MADV_FREE; empty once it went out to swap
  * @kid: child that is still at it, or 0
  */
 struct actor {
@@ -229,6 +230,7 @@ struct actor {
 	struct job job[BATCH];
 	unsigned int nr;
 	int pipe[2];
+	struct range lazy;
 	pid_t kid;
 };
 

@@ -63,16 +63,22 @@ static bool has_nodes(const struct world *w)
 	return w->nodes;
 }
 
+static bool advise_range(struct actor *a, const struct range *r, int advice)
+{
+	struct torn t = torn_begin(a->w, r);
+
+	range_note(a, r);
+	if (madvise(range_start(a->w, r), range_size(r), advice) &&
+	    !(errno == ENOMEM && torn(a->w, &t)))
+		fail_range(a, r, "madvise", -errno);
+	return true;
+}
+
 static bool advise(struct actor *a, int advice)
 {
 	struct range r = range_pick(a);
-	struct torn t = torn_begin(a->w, &r);
 
-	range_note(a, &r);
-	if (madvise(range_start(a->w, &r), range_size(&r), advice) &&
-	    !(errno == ENOMEM && torn(a->w, &t)))
-		fail_range(a, &r, "madvise", -errno);
-	return true;
+	return advise_range(a, &r, advice);
 }
 
 static int switch_at_random(struct actor *a, const struct range *r)
@@ -139,8 +145,14 @@ static bool set_policy(struct actor *a)
 	return true;
 }
 
+/* What was freed goes without being written to swap, unless it was written since. */
 static bool page_out(struct actor *a)
 {
+	struct range r = a->lazy;
+
+	a->lazy.count = 0;
+	if (r.count && pick(a, 4))
+		return advise_range(a, &r, MADV_PAGEOUT);
 	return advise(a, MADV_PAGEOUT);
 }
 
@@ -358,6 +370,7 @@ static bool free_lazily(struct actor *a)
 		fail_range(a, &r, "madvise", -errno);
 	for (i = 0; i < r.count; i++)
 		a->w->pages[r.first + i].freed = true;
+	a->lazy = r;
 	range_release(a->w, &r);
 	return true;
 }

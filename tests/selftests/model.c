@@ -199,6 +199,9 @@ static void actor_init(struct actor *a, struct world *w, unsigned int id)
 	a->in = anon(room, PROT_READ | PROT_WRITE, 0);
 	a->out = anon(room, PROT_READ | PROT_WRITE, 0);
 	a->want = anon(room, PROT_READ | PROT_WRITE, 0);
+	/* what moves is the region */
+	stay(w->s.fd, a->in, room);
+	stay(w->s.fd, a->out, room);
 	ASSERT_RET(channel_create(w->s.fd, a->gpu->uuid, &a->channel), 0);
 }
 
