@@ -77,11 +77,11 @@
 #define MAX_SECONDS	(30 * 60)
 /* Without UVM_OPS: so many, or what so much time is enough for; see harness_rounds() */
 #define OPS		40000
-#define SLOW_OPS	60000
+#define SLOW_OPS	40000
 #define SECONDS		20
 #define SLOW_SECONDS	90
 /* So many that no kind of operation is missing by chance */
-#define MANY_OPS	25000
+#define MANY_OPS	20000
 
 static const struct table *tables[TABLES] = {
 	&cpu_table, &gpu_table, &disturbance_table,
