@@ -358,19 +358,66 @@ static bool drop(struct actor *a)
 	return true;
 }
 
+/* A GPU writes a cell, by a channel that there is for nothing else. */
+static void write_by_gpu(struct actor *a, size_t at)
+{
+	const uint8_t *uuid = a->w->gpu[pick(a, a->w->gpus)].uuid;
+	const struct span s = { .at = at, .length = CELL };
+	int fd = a->w->s.fd, byte = pick(a, 256), ret;
+	uint8_t data[CELL];
+	struct uvm_sim_cmd cmd = CMD(FILL, .dst = ADDR(region_at(a, at)),
+				     .length = CELL, .arg0 = byte);
+	uint32_t channel;
+
+	memset(data, byte, CELL);
+	model_store(a, &s, data);
+	ASSERT_RET(channel_create(fd, uuid, &channel), 0);
+	ret = channel_run(fd, channel, &cmd, 1);
+	if (ret)
+		model_fail(a, at, "a store by GPU gave %d", ret);
+	ASSERT_RET(channel_destroy(fd, channel), 0);
+}
+
+static void bring_home(struct actor *a, const struct range *r)
+{
+	struct uvm_migrate m;
+	int ret = migrate(a->w->s.fd, range_start(a->w, r), range_size(r), UVM_DEST_CPU,
+			  0, NULL, &m);
+
+	if (ret)
+		fail_range(a, r, "UVM_MIGRATE", ret);
+}
+
+/*
+ * Of a freed range, what is written must stay, and reclaim drops what it takes for
+ * clean: only the driver knows of stores that a GPU makes in system memory.
+ */
+static void write_freed(struct actor *a, const struct range *r)
+{
+	stay(a->w->s.fd, range_start(a->w, r), range_size(r));
+	write_by_gpu(a, byte_pick(a, r) / CELL * CELL);
+	if (madvise(range_start(a->w, r), range_size(r), MADV_PAGEOUT))
+		fail_range(a, r, "madvise", -errno);
+}
+
 static bool free_lazily(struct actor *a)
 {
 	struct range r = range_pick(a);
+	bool in_place = a->w->swap && pick(a, 2);
 	size_t i;
 
 	if (!range_claim(a, &r, MAPPED))
 		return false;
 	range_settle(a, &r);
+	if (in_place)
+		bring_home(a, &r);
 	if (madvise(range_start(a->w, &r), range_size(&r), MADV_FREE))
 		fail_range(a, &r, "madvise", -errno);
 	for (i = 0; i < r.count; i++)
 		a->w->pages[r.first + i].freed = true;
 	a->lazy = r;
+	if (in_place)
+		write_freed(a, &r);
 	range_release(a->w, &r);
 	return true;
 }
