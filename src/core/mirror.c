@@ -29,7 +29,7 @@
 #include <linux/srcu.h>
 #include <linux/userfaultfd_k.h>
 
-#include "migrate.h"
+#include "move.h"
 
 /*
  * Held from a look at the CPU's page table to the last look at a struct page that it

@@ -22,7 +22,7 @@
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 
-#include "migrate.h"
+#include "move.h"
 #include "prefetch.h"
 #include "service.h"
 #include "trace.h"

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _UVM_MOVE_H
+#define _UVM_MOVE_H
+
+#include <linux/migrate.h>
+#include <linux/types.h>
+
+#include "core.h"
+
+#define UVM_SELECT_OURS \
+	(MIGRATE_VMA_SELECT_DEVICE_PRIVATE | MIGRATE_VMA_SELECT_DEVICE_COHERENT)
+
+/**
+ * struct uvm_target - where pages go
+ * @gpu: into this GPU's own memory; NULL for system memory
+ * @gpu_id: its id, which may be asked for after it is gone
+ * @node: for system memory, the node, or NUMA_NO_NODE for the mm's policy
+ * @from: for system memory, the GPU whose pages go there, or UVM_ANY_GPU
+ * @renew: in system memory, all pages get new ones, each a folio of its own
+ * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
+ *	GPU
+ */
+struct uvm_target {
+	struct uvm_gpu *gpu;
+	u32 gpu_id;
+	int node;
+	u32 from;
+	bool renew;
+	bool populate;
+};
+
+/**
+ * struct uvm_move - pages of one VMA on their way
+ * @args: for migrate_vma_*()
+ * @copy: the batch, if an engine copies
+ * @gpu: whose engine copies; NULL if the CPU does
+ * @error: why the copy failed, as uvm_copy_finish() says
+ * @base: address of bit 0 of the bitmaps
+ * @npages: pages from @base that this is about
+ * @other_gpu: there were pages of a GPU other than @gpu: go again
+ * @lost: an engine that could not be reset may still read @seg: never used again,
+ *	never freed
+ * @under_way: between uvm_move_begin() and uvm_move_end() of a migration
+ * @moved: pages that arrived
+ * @starved: pages for which there was no memory
+ * @max: room, in pages
+ * @src: for @args
+ * @dst: for @args
+ * @dma: DMA addresses of the system side
+ * @seg: for @copy
+ * @index: device memory taken for the move
+ */
+struct uvm_move {
+	struct migrate_vma args;
+	struct uvm_copy copy;
+	struct uvm_gpu *gpu;
+	int error;
+	unsigned long base;
+	unsigned long npages;
+	bool other_gpu;
+	bool lost;
+	bool under_way;
+	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(starved, UVM_BLOCK_PAGES);
+	unsigned int max;
+	unsigned long *src;
+	unsigned long *dst;
+	dma_addr_t *dma;
+	struct uvm_gpu_segment *seg;
+	unsigned long *index;
+};
+
+extern const struct uvm_target uvm_target_home;
+
+struct uvm_move *uvm_move_alloc(unsigned int max);
+void uvm_move_free(struct uvm_move *mv);
+void uvm_move_reset(struct uvm_move *mv, unsigned long start, unsigned long end);
+int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
+		   unsigned long start, unsigned long end, unsigned long select,
+		   const struct uvm_target *dest, struct page *fault_page);
+void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest);
+int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
+		  unsigned long start, unsigned long end, unsigned long select,
+		  const struct uvm_target *dest);
+void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
+			unsigned long start, unsigned long end,
+			const struct uvm_target *dest);
+const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end,
+				 const struct uvm_target *dest, bool from_peers);
+bool uvm_vma_migratable(const struct vm_area_struct *vma);
+
+#endif /* _UVM_MOVE_H */
