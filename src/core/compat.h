@@ -29,16 +29,49 @@ static inline struct dev_pagemap *page_pgmap(const struct page *page)
 #endif
 
 /*
- * Not page_folio(): a free device page of the newest kernels keeps the compound
+ * Can a huge page be one folio in private memory too, and move there as one? Then
+ * migrate_vma_setup() says so in the first of its entries, and the others are 0.
+ */
+#if defined(UVM_HAVE_MIGRATE_PFN_COMPOUND) && defined(UVM_HAVE_FOLIO_SPLIT) && \
+	IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)
+#define UVM_HUGE_MOVES			true
+#else
+#define UVM_HUGE_MOVES			false
+#define MIGRATE_PFN_COMPOUND		0UL
+#define MIGRATE_VMA_SELECT_COMPOUND	0UL
+#endif
+
+/*
+ * Not by page_folio(): a free device page of the newest kernels keeps the compound
  * state of its last life, which page_folio() would follow to a stale head.
  */
-static inline void uvm_zone_device_page_init(struct page *page,
-					     struct dev_pagemap *pgmap)
+static inline void uvm_zone_device_folio_init(struct page *page,
+					      struct dev_pagemap *pgmap,
+					      unsigned int order)
 {
 #ifdef UVM_HAVE_ZONE_DEVICE_PAGE_INIT_PGMAP
-	zone_device_page_init(page, pgmap, 0);
+	zone_device_folio_init((struct folio *)page, pgmap, order);
 #else
 	zone_device_page_init(page);
+#endif
+}
+
+/* A huge page of system memory, for @addr or else on @node; NULL if there is none. */
+static inline struct page *uvm_alloc_huge_page(struct vm_area_struct *vma,
+					       unsigned long addr, int node)
+{
+#ifdef UVM_HAVE_MIGRATE_PFN_COMPOUND
+	const gfp_t gfp = GFP_TRANSHUGE | __GFP_NORETRY;
+	struct folio *folio;
+
+	if (node == NUMA_NO_NODE)
+		folio = vma_alloc_folio(gfp, HPAGE_PMD_ORDER, vma, addr);
+	else
+		folio = __folio_alloc_node(gfp | __GFP_THISNODE, HPAGE_PMD_ORDER,
+					   node);
+	return folio ? &folio->page : NULL;
+#else
+	return NULL;
 #endif
 }
 
@@ -57,6 +90,16 @@ static inline void uvm_zone_device_page_init(struct page *page,
 static inline struct page *uvm_pgmap_arg_page(struct uvm_pgmap_arg *arg)
 {
 	return (struct page *)arg;
+}
+
+/* How many pages that was. */
+static inline unsigned int uvm_pgmap_arg_pages(struct uvm_pgmap_arg *arg)
+{
+#ifdef UVM_HAVE_FOLIO_FREE
+	return folio_nr_pages(arg);
+#else
+	return 1;
+#endif
 }
 
 /* Can the kernel give a GPU a page alone that is part of a large folio? */

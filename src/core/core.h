@@ -116,7 +116,9 @@ int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
 void uvm_devmem_fini(struct uvm_devmem *mem);
 unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			      unsigned int count);
-void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index);
+unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index);
+void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
+		     unsigned int count);
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
 unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem);
 void uvm_devmem_close(struct uvm_devmem *mem);
@@ -150,7 +152,8 @@ struct uvm_windows {
 
 void uvm_window_init(struct uvm_windows *windows);
 void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vma,
-		    unsigned long address, unsigned long *start, unsigned long *end);
+		    unsigned long address, unsigned long min, unsigned long *start,
+		    unsigned long *end);
 
 /* ---- GPUs (gpu.c) ---- */
 
@@ -233,7 +236,8 @@ static inline bool uvm_page_is_ours(const struct page *page)
 	       page_pgmap(page)->owner == UVM_PGMAP_OWNER;
 }
 
-struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index);
+struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index,
+				unsigned int order);
 
 /* Empties fault buffers. Waits for engines only. */
 extern struct workqueue_struct *uvm_gpu_wq;

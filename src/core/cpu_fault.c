@@ -4,16 +4,141 @@
  *
  * Owns what happens when a CPU touches a page that only a GPU can reach: the page comes
  * home, and a window around it.
+ *
+ * A huge page comes as a whole, or not at all: core can't split it for the fault, which
+ * has a reference to it. So if there is no huge page for it in system memory, a work
+ * brings a part of it home, for which core splits it, and the fault is taken again. It
+ * keeps the page for moments only until then, so the work finds one when it doesn't.
  */
 #include "core.h"
 
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/migrate.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
 
 #include "move.h"
 
 /* So often it is tried, if the copy fails, before the process is told. */
 #define UVM_CPU_FAULT_TRIES	3
+
+/* So often a work tries to split a page; the fault then begins another one. */
+#define UVM_SPLIT_TRIES		256
+
+/**
+ * struct uvm_split - a huge page that is to be split
+ * @work: does it
+ * @link: in uvm_splits
+ * @mm: where it is mapped; mmgrab()bed
+ * @base: its address there
+ */
+struct uvm_split {
+	struct work_struct work;
+	struct list_head link;
+	struct mm_struct *mm;
+	unsigned long base;
+};
+
+static DEFINE_SPINLOCK(uvm_splits_lock);
+static LIST_HEAD(uvm_splits);
+
+/* Returns true if nothing is left to do. */
+static bool uvm_split_try(const struct uvm_split *split)
+{
+	struct vm_area_struct *vma;
+	bool done = true;
+
+	if (!mmap_read_trylock(split->mm))
+		return false;
+	vma = vma_lookup(split->mm, split->base);
+	if (vma && vma->vm_end - split->base >= UVM_BLOCK_SIZE)
+		done = uvm_migrate_home(vma, split->base,
+					split->base + UVM_WINDOW_MIN, UVM_ANY_GPU);
+	mmap_read_unlock(split->mm);
+	return done;
+}
+
+static void uvm_split_work(struct work_struct *work)
+{
+	struct uvm_split *split = container_of(work, struct uvm_split, work);
+	int tries = UVM_SPLIT_TRIES;
+
+	if (mmget_not_zero(split->mm)) {
+		while (!uvm_split_try(split) && --tries)
+			usleep_range(20, 50);
+		mmput_async(split->mm);
+	}
+	spin_lock(&uvm_splits_lock);
+	list_del(&split->link);
+	spin_unlock(&uvm_splits_lock);
+	mmdrop(split->mm);
+	kfree(split);
+	module_put(THIS_MODULE);
+}
+
+static bool uvm_split_is_pending(const struct mm_struct *mm, unsigned long base)
+{
+	const struct uvm_split *split;
+
+	lockdep_assert_held(&uvm_splits_lock);
+	list_for_each_entry(split, &uvm_splits, link)
+		if (split->mm == mm && split->base == base)
+			return true;
+	return false;
+}
+
+/* Returns true if a work is under way for the page now. */
+static bool uvm_split_begin(struct mm_struct *mm, unsigned long base)
+{
+	struct uvm_split *split = kmalloc(sizeof(*split), GFP_KERNEL);
+	bool pending;
+
+	if (!split)
+		return false;
+	INIT_WORK(&split->work, uvm_split_work);
+	split->mm = mm;
+	split->base = base;
+	spin_lock(&uvm_splits_lock);
+	pending = uvm_split_is_pending(mm, base);
+	if (!pending) {
+		mmgrab(mm);
+		/* There is a page of ours, so we are loaded. */
+		__module_get(THIS_MODULE);
+		list_add(&split->link, &uvm_splits);
+		queue_work(uvm_evacuate_wq, &split->work);
+	}
+	spin_unlock(&uvm_splits_lock);
+	if (pending)
+		kfree(split);
+	return true;
+}
+
+/* Is somebody about to split the page? Then the fault isn't to keep it. */
+static bool uvm_split_awaited(const struct mm_struct *mm, unsigned long base)
+{
+	bool pending;
+
+	spin_lock(&uvm_splits_lock);
+	pending = uvm_split_is_pending(mm, base);
+	spin_unlock(&uvm_splits_lock);
+	return pending;
+}
+
+/*
+ * Has the fault taken again. mmap_lock goes first if it may, so that others get it
+ * meanwhile; some callers want to keep it, whatever we return, see
+ * &enum fault_flag.FAULT_FLAG_RETRY_NOWAIT.
+ */
+static vm_fault_t uvm_fault_again(struct vm_fault *vmf)
+{
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return 0;
+	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		mmap_read_unlock(vmf->vma->vm_mm);
+	return VM_FAULT_RETRY;
+}
 
 /*
  * What a CPU fault gets. A page that was not collected, or lost a race, is no
@@ -31,6 +156,37 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 	return mv->error ? VM_FAULT_SIGBUS : 0;
 }
 
+static vm_fault_t uvm_fault_move(struct vm_fault *vmf, struct uvm_gpu *gpu,
+				 unsigned long start, unsigned long end)
+{
+	struct uvm_move *mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	int tries = UVM_CPU_FAULT_TRIES;
+
+	if (!mv)
+		return VM_FAULT_OOM;
+	uvm_move_reset(mv, start, end);
+	while (tries-- && ret == VM_FAULT_SIGBUS &&
+	       !uvm_move_begin(mv, vmf->vma, start, end,
+			       MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+			       &uvm_target_home, vmf->page)) {
+		uvm_move_end(mv, &uvm_target_home);
+		ret = uvm_move_fault_result(mv, vmf->address & PAGE_MASK);
+	}
+	/* Core mm holds the faulting page, and that its GPU. */
+	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
+	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_MOVED,
+		      bitmap_weight(mv->moved, mv->npages));
+	uvm_move_free(mv);
+	return ret;
+}
+
+/* Is it mapped as a whole? Older kernels have no such private pages. */
+static bool uvm_fault_is_huge(const struct vm_fault *vmf)
+{
+	return !vmf->pte && PageHead(vmf->page);
+}
+
 /**
  * uvm_migrate_to_ram() - a CPU touched a private page
  * @vmf: the fault
@@ -40,34 +196,27 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * again. Takes no lock of ours but those of the copy
  * engine and of the allocators. Called by core mm with mmap_lock held.
  *
- * Return: 0 if the fault should be looked at again, VM_FAULT_OOM, or
+ * Return: 0 if the fault should be looked at again; VM_FAULT_RETRY if it should,
+ * too, and mmap_lock is dropped, if the fault's flags allow that; VM_FAULT_OOM; or
  * VM_FAULT_SIGBUS if the device can't give the page back.
  */
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct uvm_gpu *gpu = uvm_gpu_of_page(vmf->page);
-	unsigned long start, end, address = vmf->address & PAGE_MASK;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
-	int tries = UVM_CPU_FAULT_TRIES;
-	struct uvm_move *mv;
+	unsigned long start, end, base = ALIGN_DOWN(vmf->address, UVM_BLOCK_SIZE);
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	bool huge = uvm_fault_is_huge(vmf);
+	vm_fault_t ret;
 
-	uvm_window_get(&gpu->windows, vmf->vma, address, &start, &end);
-	uvm_advise_clip(vmf->vma->vm_mm, address, &start, &end);
-	mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
-	if (!mv)
-		return VM_FAULT_OOM;
-	uvm_move_reset(mv, start, end);
-	while (tries-- && ret == VM_FAULT_SIGBUS &&
-	       !uvm_move_begin(mv, vmf->vma, start, end,
-			       MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-			       &uvm_target_home, vmf->page)) {
-		uvm_move_end(mv, &uvm_target_home);
-		ret = uvm_move_fault_result(mv, address);
-	}
-	/* Core mm holds the faulting page, and that its GPU. */
-	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
-	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_MOVED,
-		      bitmap_weight(mv->moved, mv->npages));
-	uvm_move_free(mv);
+	if (huge && uvm_split_awaited(mm, base))
+		return uvm_fault_again(vmf);
+	uvm_window_get(&gpu->windows, vmf->vma, vmf->address & PAGE_MASK,
+		       huge ? UVM_BLOCK_SIZE : UVM_WINDOW_MIN, &start, &end);
+	/* Others in the window may be where they have to stay; but not in one page. */
+	if (!huge)
+		uvm_advise_clip(mm, vmf->address & PAGE_MASK, &start, &end);
+	ret = uvm_fault_move(vmf, gpu, start, end);
+	if (ret == VM_FAULT_OOM && huge && uvm_split_begin(mm, base))
+		return uvm_fault_again(vmf);
 	return ret;
 }

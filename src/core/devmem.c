@@ -100,6 +100,13 @@ static struct uvm_devmem_chunk *uvm_devmem_pick(struct uvm_devmem *mem,
 	return list_first_entry_or_null(first, struct uvm_devmem_chunk, link);
 }
 
+/* May pages be taken? The first one pins the owner. */
+static bool uvm_devmem_open(struct uvm_devmem *mem)
+{
+	lockdep_assert_held(&mem->lock);
+	return !mem->closed && (mem->used || try_module_get(mem->owner));
+}
+
 /**
  * uvm_devmem_alloc() - take pages
  * @mem: the memory
@@ -118,7 +125,7 @@ unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 	unsigned long flags;
 
 	spin_lock_irqsave(&mem->lock, flags);
-	if (mem->closed || (count && !mem->used && !try_module_get(mem->owner)))
+	if (!count || !uvm_devmem_open(mem))
 		goto out;
 	while (nr < count) {
 		chunk = uvm_devmem_pick(mem, count - nr);
@@ -126,7 +133,7 @@ unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			break;
 		nr += uvm_devmem_take(mem, chunk, index + nr, count - nr);
 	}
-	if (count && !mem->used)
+	if (!mem->used)
 		module_put(mem->owner);
 out:
 	spin_unlock_irqrestore(&mem->lock, flags);
@@ -134,23 +141,58 @@ out:
 }
 
 /**
- * uvm_devmem_free() - give a page back
+ * uvm_devmem_alloc_block() - take a chunk that is free as a whole
  * @mem: the memory
- * @index: from uvm_devmem_alloc()
+ * @index: where to store the numbers of its pages, which are in order
+ *
+ * Any context. Never waits, never evicts.
+ *
+ * Return: how many were taken: all, or 0.
+ */
+unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index)
+{
+	struct uvm_devmem_chunk *chunk;
+	unsigned int nr = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&mem->lock, flags);
+	chunk = list_first_entry_or_null(&mem->free, struct uvm_devmem_chunk, link);
+	if (chunk && uvm_devmem_open(mem))
+		nr = uvm_devmem_take(mem, chunk, index, UVM_BLOCK_PAGES);
+	spin_unlock_irqrestore(&mem->lock, flags);
+	return nr;
+}
+
+/* False if some aren't in use: somebody gives back what isn't his. */
+static bool uvm_devmem_clear(struct uvm_devmem_chunk *chunk, unsigned int first,
+			     unsigned int count)
+{
+	if (find_next_zero_bit(chunk->used, first + count, first) < first + count)
+		return false;
+	bitmap_clear(chunk->used, first, count);
+	chunk->nr_used -= count;
+	return true;
+}
+
+/**
+ * uvm_devmem_free() - give pages back
+ * @mem: the memory
+ * @index: the first one, from uvm_devmem_alloc()
+ * @count: how many, in the same chunk
  *
  * Any context, interrupts included.
  */
-void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index)
+void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
+		     unsigned int count)
 {
 	struct uvm_devmem_chunk *chunk = &mem->chunks[index / UVM_BLOCK_PAGES];
 	unsigned long flags;
 
 	spin_lock_irqsave(&mem->lock, flags);
-	if (!WARN_ON(!__test_and_clear_bit(index % UVM_BLOCK_PAGES,
-					   chunk->used))) {
-		chunk->nr_used--;
+	if (!WARN_ON(!uvm_devmem_clear(chunk, index % UVM_BLOCK_PAGES, count))) {
 		uvm_devmem_relink(mem, chunk);
-		if (!--mem->used) {
+		mem->used -= count;
+		if (!mem->used) {
 			wake_up_all(&uvm_devmem_idle);
 			module_put(mem->owner);
 		}

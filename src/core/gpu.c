@@ -39,7 +39,8 @@ static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 	struct page *page = uvm_pgmap_arg_page(arg);
 	struct uvm_gpu *gpu = uvm_gpu_of_page(page);
 
-	uvm_devmem_free(&gpu->mem, page_to_pfn(page) - gpu->base_pfn);
+	uvm_devmem_free(&gpu->mem, page_to_pfn(page) - gpu->base_pfn,
+			uvm_pgmap_arg_pages(arg));
 }
 
 static const struct dev_pagemap_ops uvm_pgmap_ops = {
@@ -60,18 +61,19 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page)
 }
 
 /*
- * Makes a device page ready for a migration: locked, with one reference. Its
- * content is of a former life; the caller overwrites it before anyone looks. So are
+ * Makes device pages ready for a migration, as one folio: locked, with one reference.
+ * An @order other than 0 is for private memory. Their content is of a former life; the caller overwrites it before anyone looks. So are
  * the flags that a migration hands on, which nobody clears when a device page is
  * freed: without this, a page that was active once and is mlocked now would be both
  * active and unevictable, which core takes for a bug.
  */
-struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index)
+struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index,
+				unsigned int order)
 {
 	struct page *page = pfn_to_page(gpu->base_pfn + index);
 	struct folio *folio;
 
-	uvm_zone_device_page_init(page, &gpu->pgmap);
+	uvm_zone_device_folio_init(page, &gpu->pgmap, order);
 	folio = page_folio(page);
 	folio_clear_referenced(folio);
 	folio_clear_dirty(folio);

@@ -33,6 +33,8 @@ static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 		cmd->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
 	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE) && UVM_EXCLUSIVE_OF_LARGE)
 		cmd->out_features |= UVM_FEATURE_SYSTEM_ATOMICS;
+	if (UVM_HUGE_MOVES && IS_ENABLED(CONFIG_DEVICE_PRIVATE))
+		cmd->out_features |= UVM_FEATURE_HUGE_PAGES;
 	if (IS_ENABLED(CONFIG_NUMA))
 		cmd->out_features |= UVM_FEATURE_NUMA_DESTINATION;
 	cmd->out_max_gpus = UVM_MAX_GPUS;

@@ -9,6 +9,10 @@
  * locked and unmapped, so with one under way nothing may be waited for but its copy:
  * no page fault, no eviction.
  *
+ * A move of a whole block to or from private memory takes a huge page as one folio,
+ * where the kernel can (UVM_HUGE_MOVES) and there is one for it on the other side. Core
+ * splits it if it is given single pages; but not for a CPU fault, see cpu_fault.c.
+ *
  * Resources are only tried for.
  */
 #include "core.h"
@@ -16,6 +20,7 @@
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
+#include <linux/mempolicy.h>
 #include <linux/migrate.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -33,14 +38,14 @@ struct uvm_move *uvm_move_alloc(unsigned int max)
 	struct uvm_move *mv;
 
 	mv = kvzalloc(sizeof(*mv) +
-		      max * (3 * sizeof(unsigned long) + sizeof(dma_addr_t) +
+		      max * (3 * sizeof(unsigned long) + sizeof(*mv->runs) +
 			     sizeof(struct uvm_gpu_segment)), GFP_KERNEL);
 	if (!mv)
 		return NULL;
 	mv->max = max;
 	mv->seg = (void *)(mv + 1);
-	mv->dma = (void *)(mv->seg + max);
-	mv->src = (void *)(mv->dma + max);
+	mv->runs = (void *)(mv->seg + max);
+	mv->src = (void *)(mv->runs + max);
 	mv->dst = mv->src + max;
 	mv->index = mv->dst + max;
 	return mv;
@@ -113,53 +118,190 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 			     dest->node != page_to_nid(page));
 }
 
+/* So many pages are allocated at once, 64 KiB: they are one piece for the engine. */
+#define UVM_STASH_ORDER	4
+
+/* The pages of a stash are where the task wants memory, so not if the VMA says where. */
+static bool uvm_move_fill_stash(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN | __GFP_NORETRY;
+	struct page *page;
+
+	if (dest->node != NUMA_NO_NODE)
+		page = alloc_pages_node(dest->node, gfp | __GFP_THISNODE,
+					UVM_STASH_ORDER);
+	else if (vma_policy(mv->args.vma))
+		page = NULL;
+	else
+		page = alloc_pages(gfp, UVM_STASH_ORDER);
+	if (!page)
+		return false;
+	split_page(page, UVM_STASH_ORDER);
+	mv->stash = page;
+	mv->stashed = 1U << UVM_STASH_ORDER;
+	return true;
+}
+
+static void uvm_move_empty_stash(struct uvm_move *mv)
+{
+	for (; mv->stashed; mv->stashed--)
+		__free_page(mv->stash++);
+}
+
+/* A page for @i, of @left that are still to come. */
 static struct page *uvm_alloc_system_page(struct uvm_move *mv, unsigned long i,
-					  const struct uvm_target *dest)
+					  const struct uvm_target *dest,
+					  unsigned long left)
+{
+	if (mv->stashed || (left >= 1U << UVM_STASH_ORDER &&
+			    uvm_move_fill_stash(mv, dest))) {
+		mv->stashed--;
+		return mv->stash++;
+	}
+	if (dest->node == NUMA_NO_NODE)
+		return alloc_page_vma(GFP_HIGHUSER_MOVABLE, mv->args.vma,
+				      uvm_move_addr(mv, i));
+	return alloc_pages_node(dest->node, GFP_HIGHUSER_MOVABLE | __GFP_THISNODE |
+				__GFP_NOWARN | __GFP_NORETRY, 0);
+}
+
+/*
+ * A system page becomes a destination. What the GPU wrote is in no CPU page table's
+ * dirty bit, and a clean page under MADV_FREE may be dropped.
+ */
+static void uvm_move_prepare_system_page(struct page *page)
+{
+	lock_page(page);
+	folio_mark_dirty(page_folio(page));
+}
+
+/* Device memory for @want pages. A whole chunk may have been taken before. */
+static void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest,
+			  unsigned long want)
+{
+	struct uvm_devmem *mem = &dest->gpu->mem;
+
+	if (mv->taken && want < UVM_BLOCK_PAGES) {
+		uvm_devmem_free(mem, mv->index[0], mv->taken);
+		mv->taken = 0;
+	}
+	if (!mv->taken)
+		mv->taken = uvm_devmem_alloc(mem, mv->index, want);
+}
+
+/* Gives those pages a destination for which @dst isn't 0. */
+static void uvm_move_alloc_singles(struct uvm_move *mv, const struct uvm_target *dest,
+				   unsigned long want)
+{
+	unsigned long i, used = 0;
+	struct page *page;
+
+	if (dest->gpu)
+		uvm_move_take(mv, dest, want);
+	for (i = 0; i < mv->args.npages; i++) {
+		if (!mv->dst[i])
+			continue;
+		if (!dest->gpu)
+			page = uvm_alloc_system_page(mv, i, dest, want - used++);
+		else if (used < mv->taken)
+			page = uvm_gpu_alloc_page(dest->gpu, mv->index[used++], 0);
+		else
+			page = NULL;
+		if (page && !dest->gpu)
+			uvm_move_prepare_system_page(page);
+		mv->dst[i] = page ? migrate_pfn(page_to_pfn(page)) : 0;
+		assign_bit(uvm_move_bit(mv, i), mv->starved, !page);
+	}
+	uvm_move_empty_stash(mv);
+}
+
+/* A hole may become a huge page, if nobody minds. */
+static bool uvm_move_may_be_huge(const struct uvm_move *mv)
+{
+	return migrate_pfn_to_page(mv->src[0]) ||
+	       !(mv->args.vma->vm_flags & VM_NOHUGEPAGE);
+}
+
+static struct page *uvm_alloc_huge_dst(struct uvm_move *mv,
+				       const struct uvm_target *dest)
 {
 	struct page *page;
 
-	if (dest->node == NUMA_NO_NODE)
-		page = alloc_page_vma(GFP_HIGHUSER_MOVABLE, mv->args.vma,
-				      uvm_move_addr(mv, i));
-	else
-		page = alloc_pages_node(dest->node, GFP_HIGHUSER_MOVABLE |
-					__GFP_THISNODE | __GFP_NOWARN |
-					__GFP_NORETRY, 0);
-	if (!page)
+	if (!uvm_move_may_be_huge(mv))
 		return NULL;
-	lock_page(page);
-	/*
-	 * What the GPU wrote is in no CPU page table's dirty bit, and a clean page
-	 * under MADV_FREE may be dropped.
-	 */
-	folio_mark_dirty(page_folio(page));
+	if (dest->gpu)
+		return uvm_gpu_alloc_page(dest->gpu, mv->index[0],
+					  UVM_BLOCK_SHIFT - PAGE_SHIFT);
+	page = uvm_alloc_huge_page(mv->args.vma, mv->args.start, dest->node);
+	if (page)
+		uvm_move_prepare_system_page(page);
 	return page;
+}
+
+/*
+ * Gives a huge page, or hole, a folio; or else single pages. For a hole those are in the
+ * chunk that was taken, so there is one for each, as core expects.
+ */
+static void uvm_move_alloc_huge(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	struct page *page = uvm_alloc_huge_dst(mv, dest);
+	unsigned long i;
+
+	if (page) {
+		mv->dst[0] = migrate_pfn(page_to_pfn(page)) | MIGRATE_PFN_COMPOUND;
+	} else if (mv->args.fault_page) {
+		mv->dst[0] = 0;
+		bitmap_fill(mv->starved, UVM_BLOCK_PAGES);
+	} else {
+		for (i = 0; i < UVM_BLOCK_PAGES; i++)
+			mv->dst[i] = 1;
+		uvm_move_alloc_singles(mv, dest, UVM_BLOCK_PAGES);
+	}
 }
 
 /* Gives every page that can move a destination. */
 static void uvm_move_alloc_dst(struct uvm_move *mv, const struct uvm_target *dest)
 {
-	unsigned long i, want = 0, got = 0, used = 0;
-	struct page *page;
+	unsigned long i, want = 0;
 
 	for (i = 0; i < mv->args.npages; i++) {
 		mv->dst[i] = uvm_move_wants(mv, i, dest);
 		want += mv->dst[i];
 	}
-	if (dest->gpu)
-		got = uvm_devmem_alloc(&dest->gpu->mem, mv->index, want);
-	for (i = 0; i < mv->args.npages; i++) {
-		if (!mv->dst[i])
-			continue;
-		if (!dest->gpu)
-			page = uvm_alloc_system_page(mv, i, dest);
-		else if (used < got)
-			page = uvm_gpu_alloc_page(dest->gpu, mv->index[used++]);
-		else
-			page = NULL;
-		mv->dst[i] = page ? migrate_pfn(page_to_pfn(page)) : 0;
-		assign_bit(uvm_move_bit(mv, i), mv->starved, !page);
-	}
+	mv->huge = mv->src[0] & MIGRATE_PFN_COMPOUND;
+	if (mv->huge && want)
+		uvm_move_alloc_huge(mv, dest);
+	else
+		uvm_move_alloc_singles(mv, dest, want);
+}
+
+static bool uvm_move_has_folio(const struct uvm_move *mv)
+{
+	return mv->dst[0] & MIGRATE_PFN_COMPOUND;
+}
+
+static bool uvm_move_has_dst(const struct uvm_move *mv, unsigned long i)
+{
+	return mv->dst[i] || uvm_move_has_folio(mv);
+}
+
+static struct page *uvm_move_page(const unsigned long *pfns, bool huge,
+				  unsigned long i)
+{
+	struct page *page = migrate_pfn_to_page(pfns[huge ? 0 : i]);
+
+	return page && huge ? pfn_to_page(page_to_pfn(page) + i) : page;
+}
+
+/* NULL for a hole. */
+static struct page *uvm_move_src(const struct uvm_move *mv, unsigned long i)
+{
+	return uvm_move_page(mv->src, mv->huge, i);
+}
+
+static struct page *uvm_move_dst(const struct uvm_move *mv, unsigned long i)
+{
+	return uvm_move_page(mv->dst, uvm_move_has_folio(mv), i);
 }
 
 static void uvm_move_drop_dst(struct uvm_move *mv, unsigned long i)
@@ -171,24 +313,54 @@ static void uvm_move_drop_dst(struct uvm_move *mv, unsigned long i)
 	put_page(page);
 }
 
-static bool uvm_move_map(struct uvm_move *mv, unsigned long i, struct page *page,
-			 enum dma_data_direction dir)
+/* The page in system memory that the engine reads or writes, or NULL. */
+static struct page *uvm_move_system_page(const struct uvm_move *mv, unsigned long i,
+					 const struct uvm_target *dest)
 {
-	struct device *dev = mv->gpu->desc.dev;
+	struct page *page;
 
-	mv->dma[i] = dma_map_page(dev, page, 0, PAGE_SIZE, dir);
-	if (!dma_mapping_error(dev, mv->dma[i]))
-		return true;
-	mv->dma[i] = DMA_MAPPING_ERROR;
-	return false;
+	if (!dest->gpu)
+		return uvm_move_dst(mv, i);
+	page = uvm_move_src(mv, i);
+	return page && !uvm_page_is_ours(page) ? page : NULL;
 }
 
-/* One page into the batch. False if its system side can't be mapped. */
-static bool uvm_move_add(struct uvm_move *mv, unsigned long i,
-			 const struct uvm_target *dest)
+/* So many pages from @i on are one piece of system memory; 1 if there is none. */
+static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
+				  const struct uvm_target *dest)
 {
-	struct page *src = migrate_pfn_to_page(mv->src[i]);
-	struct page *dst = migrate_pfn_to_page(mv->dst[i]);
+	size_t max = dma_max_mapping_size(mv->gpu->desc.dev) >> PAGE_SHIFT;
+	struct page *first = uvm_move_system_page(mv, i, dest), *page;
+	unsigned long n;
+
+	for (n = 1; first && n < max && i + n < mv->args.npages; n++) {
+		if (!uvm_move_has_dst(mv, i + n))
+			break;
+		page = uvm_move_system_page(mv, i + n, dest);
+		if (!page || page_to_pfn(page) != page_to_pfn(first) + n)
+			break;
+	}
+	return n;
+}
+
+static bool uvm_move_map(struct uvm_move *mv, struct page *page, unsigned long n,
+			 enum dma_data_direction dir, dma_addr_t *dma)
+{
+	struct device *dev = mv->gpu->desc.dev;
+	size_t size = n << PAGE_SHIFT;
+
+	*dma = dma_map_page(dev, page, 0, size, dir);
+	if (dma_mapping_error(dev, *dma))
+		return false;
+	mv->runs[mv->nr_runs++] = (struct uvm_move_run){ *dma, size };
+	return true;
+}
+
+/* One page into the batch; @dma is the address of its system side, if it has one. */
+static void uvm_move_add_page(struct uvm_move *mv, unsigned long i,
+			      const struct uvm_target *dest, dma_addr_t dma)
+{
+	struct page *src = uvm_move_src(mv, i), *dst = uvm_move_dst(mv, i);
 	struct uvm_gpu_segment seg = { .length = PAGE_SIZE };
 
 	if (!src) {
@@ -200,25 +372,53 @@ static bool uvm_move_add(struct uvm_move *mv, unsigned long i,
 		seg.src_aperture = UVM_APERTURE_PEER;
 		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
 	} else if (dest->gpu) {
-		if (!uvm_move_map(mv, i, src, DMA_TO_DEVICE))
-			return false;
-		seg.src = mv->dma[i];
+		seg.src = dma;
 		seg.src_aperture = UVM_APERTURE_SYSTEM;
 		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
 	} else {
-		if (!uvm_move_map(mv, i, dst, DMA_FROM_DEVICE))
-			return false;
 		seg.src = uvm_gpu_page_addr(mv->gpu, src);
-		seg.dst = mv->dma[i];
+		seg.dst = dma;
 		seg.dst_aperture = UVM_APERTURE_SYSTEM;
 	}
 	uvm_copy_add(&mv->copy, &seg);
+}
+
+/* A run of @n pages into the batch. False if its system side can't be mapped. */
+static bool uvm_move_add(struct uvm_move *mv, unsigned long i, unsigned long n,
+			 const struct uvm_target *dest)
+{
+	struct page *page = uvm_move_system_page(mv, i, dest);
+	dma_addr_t dma = 0;
+	unsigned long k;
+
+	if (page && !uvm_move_map(mv, page, n, dest->gpu ? DMA_TO_DEVICE :
+						  DMA_FROM_DEVICE, &dma))
+		return false;
+	for (k = 0; k < n; k++)
+		uvm_move_add_page(mv, i + k, dest, dma + k * PAGE_SIZE);
 	return true;
+}
+
+/* What can't be mapped doesn't move; of a folio, nothing does. */
+static void uvm_move_starve(struct uvm_move *mv, unsigned long i, unsigned long n)
+{
+	unsigned long k;
+
+	if (uvm_move_has_folio(mv)) {
+		uvm_move_drop_dst(mv, 0);
+		mv->copy.nr = 0;
+		bitmap_fill(mv->starved, UVM_BLOCK_PAGES);
+		return;
+	}
+	for (k = i; k < i + n; k++) {
+		uvm_move_drop_dst(mv, k);
+		__set_bit(uvm_move_bit(mv, k), mv->starved);
+	}
 }
 
 static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *dest)
 {
-	unsigned long i;
+	unsigned long i, n;
 
 	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
 	/* Its device may be gone, too. */
@@ -226,11 +426,13 @@ static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *
 		mv->error = -EIO;
 		return;
 	}
-	for (i = 0; i < mv->args.npages; i++) {
-		if (!mv->dst[i] || uvm_move_add(mv, i, dest))
+	for (i = 0; i < mv->args.npages; i += n) {
+		n = 1;
+		if (!uvm_move_has_dst(mv, i))
 			continue;
-		uvm_move_drop_dst(mv, i);
-		__set_bit(uvm_move_bit(mv, i), mv->starved);
+		n = uvm_move_run(mv, i, dest);
+		if (!uvm_move_add(mv, i, n, dest))
+			uvm_move_starve(mv, i, n);
 	}
 	mv->error = uvm_copy_start(&mv->copy);
 }
@@ -244,6 +446,27 @@ static void uvm_move_copy_cpu(struct uvm_move *mv)
 		if (mv->dst[i])
 			copy_highpage(migrate_pfn_to_page(mv->dst[i]),
 				      migrate_pfn_to_page(mv->src[i]));
+}
+
+static bool uvm_move_is_block(unsigned long start, unsigned long end)
+{
+	return IS_ALIGNED(start, UVM_BLOCK_SIZE) && end - start == UVM_BLOCK_SIZE;
+}
+
+/*
+ * Can a huge page move as one? To a GPU only into a chunk of its memory, which is taken
+ * before core is asked: what core doesn't split then must find one.
+ */
+static bool uvm_move_takes_huge(struct uvm_move *mv, const struct uvm_target *dest,
+				unsigned long select)
+{
+	if (!UVM_HUGE_MOVES || !uvm_move_is_block(mv->args.start, mv->args.end))
+		return false;
+	if (!dest->gpu)
+		return select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	if (dest->gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
+		mv->taken = uvm_devmem_alloc_block(&dest->gpu->mem, mv->index);
+	return mv->taken;
 }
 
 /**
@@ -260,11 +483,9 @@ static void uvm_move_copy_cpu(struct uvm_move *mv)
  * lost; or what migrate_vma_setup() says.
  */
 int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
-			  unsigned long start, unsigned long end,
-			  unsigned long select, const struct uvm_target *dest,
-			  struct page *fault_page)
+		   unsigned long start, unsigned long end, unsigned long select,
+		   const struct uvm_target *dest, struct page *fault_page)
 {
-	unsigned long i;
 	int ret;
 
 	mv->args = (struct migrate_vma) {
@@ -280,13 +501,18 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	mv->gpu = fault_page ? uvm_gpu_of_page(fault_page) : dest->gpu;
 	mv->error = 0;
 	mv->other_gpu = false;
+	mv->nr_runs = 0;
+	mv->taken = 0;
 	if (mv->lost)
 		return -EIO;
+	if (uvm_move_takes_huge(mv, dest, select))
+		mv->args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	ret = migrate_vma_setup(&mv->args);
-	if (ret)
+	if (ret) {
+		if (mv->taken)
+			uvm_move_take(mv, dest, 0);
 		return ret;
-	for (i = 0; i < mv->args.npages; i++)
-		mv->dma[i] = DMA_MAPPING_ERROR;
+	}
 	uvm_move_alloc_dst(mv, dest);
 	if (mv->gpu)
 		uvm_move_start_engine(mv, dest);
@@ -309,23 +535,36 @@ static void uvm_move_fail(struct uvm_move *mv)
 	for (i = 0; i < mv->args.npages; i++) {
 		if (!mv->dst[i])
 			continue;
-		if (leak) {
+		if (leak)
 			mv->dst[i] = 0;
-			mv->dma[i] = DMA_MAPPING_ERROR;
-		} else {
+		else
 			uvm_move_drop_dst(mv, i);
-		}
 	}
+	if (leak)
+		mv->nr_runs = 0;
 }
 
 static void uvm_move_unmap(struct uvm_move *mv, enum dma_data_direction dir)
 {
+	const struct uvm_move_run *run;
+
+	for (run = mv->runs; run < mv->runs + mv->nr_runs; run++)
+		dma_unmap_page(mv->gpu->desc.dev, run->dma, run->size, dir);
+}
+
+/* After migrate_vma_pages(): what core has moved, and split. */
+static void uvm_move_note_moved(struct uvm_move *mv)
+{
 	unsigned long i;
 
+	if (uvm_move_has_folio(mv)) {
+		if (mv->src[0] & MIGRATE_PFN_MIGRATE)
+			bitmap_fill(mv->moved, UVM_BLOCK_PAGES);
+		return;
+	}
 	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dma[i] != DMA_MAPPING_ERROR)
-			dma_unmap_page(mv->gpu->desc.dev, mv->dma[i], PAGE_SIZE,
-				       dir);
+		if (mv->dst[i] && mv->src[i] & MIGRATE_PFN_MIGRATE)
+			__set_bit(uvm_move_bit(mv, i), mv->moved);
 }
 
 /**
@@ -335,8 +574,6 @@ static void uvm_move_unmap(struct uvm_move *mv, enum dma_data_direction dir)
  */
 void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 {
-	unsigned long i;
-
 	if (mv->gpu && !mv->error)
 		mv->error = uvm_copy_finish(&mv->copy);
 	if (mv->error)
@@ -344,9 +581,7 @@ void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 	if (mv->gpu)
 		uvm_move_unmap(mv, dest->gpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
 	migrate_vma_pages(&mv->args);
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i] && mv->src[i] & MIGRATE_PFN_MIGRATE)
-			__set_bit(uvm_move_bit(mv, i), mv->moved);
+	uvm_move_note_moved(mv);
 	migrate_vma_finalize(&mv->args);
 }
 

@@ -30,6 +30,16 @@ struct uvm_target {
 };
 
 /**
+ * struct uvm_move_run - contiguous system memory that an engine may access
+ * @dma: its address there
+ * @size: bytes
+ */
+struct uvm_move_run {
+	dma_addr_t dma;
+	size_t size;
+};
+
+/**
  * struct uvm_move - pages of one VMA on their way
  * @args: for migrate_vma_*()
  * @copy: the batch, if an engine copies
@@ -46,9 +56,14 @@ struct uvm_target {
  * @max: room, in pages
  * @src: for @args
  * @dst: for @args
- * @dma: DMA addresses of the system side
+ * @runs: of the system side, mapped for the engine
+ * @nr_runs: their number
  * @seg: for @copy
  * @index: device memory taken for the move
+ * @taken: so many pages
+ * @huge: core moves the block as a whole, a folio or a hole, if it is given one folio
+ * @stash: contiguous system pages, of an allocation of several
+ * @stashed: how many are left
  */
 struct uvm_move {
 	struct migrate_vma args;
@@ -65,9 +80,14 @@ struct uvm_move {
 	unsigned int max;
 	unsigned long *src;
 	unsigned long *dst;
-	dma_addr_t *dma;
+	struct uvm_move_run *runs;
+	unsigned int nr_runs;
 	struct uvm_gpu_segment *seg;
 	unsigned long *index;
+	unsigned int taken;
+	bool huge;
+	struct page *stash;
+	unsigned int stashed;
 };
 
 extern const struct uvm_target uvm_target_home;

@@ -38,18 +38,21 @@ static struct uvm_window *uvm_window_slot(struct uvm_windows *windows,
  * @windows: of the GPU that has the page
  * @vma: where the fault is; mmap_lock is held
  * @address: of the page
+ * @min: the least that has to come, a power of two: then aligned to it
  * @start: first byte of the window, in @vma
  * @end: the byte after its last one, in @vma and in the same block
  */
 void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vma,
-		    unsigned long address, unsigned long *start, unsigned long *end)
+		    unsigned long address, unsigned long min, unsigned long *start,
+		    unsigned long *end)
 {
 	struct uvm_window *slot = uvm_window_slot(windows, vma->vm_mm, address);
 	unsigned long block = ALIGN_DOWN(address, UVM_BLOCK_SIZE);
-	unsigned long size = UVM_WINDOW_MIN;
+	unsigned long size = max(min, UVM_WINDOW_MIN);
 
 	spin_lock(&windows->lock);
-	if (slot->mm == vma->vm_mm && slot->next == address) {
+	if (size == UVM_WINDOW_MIN && slot->mm == vma->vm_mm &&
+	    slot->next == address) {
 		size = min(2 * slot->size, UVM_BLOCK_SIZE);
 		*start = address;
 	} else {

@@ -83,7 +83,7 @@ static void devmem_give(struct kunit *test, unsigned long index)
 	struct devmem_ctx *ctx = test->priv;
 
 	if (__test_and_clear_bit(index, ctx->model))
-		uvm_devmem_free(&ctx->mem, index);
+		uvm_devmem_free(&ctx->mem, index, 1);
 }
 
 static void devmem_give_all(struct kunit *test)
@@ -119,6 +119,29 @@ static void devmem_block_is_contiguous(struct kunit *test)
 	for (i = 1; i < UVM_BLOCK_PAGES; i++)
 		KUNIT_EXPECT_EQ(test, ctx->index[i], ctx->index[0] + i);
 	devmem_give_all(test);
+}
+
+static void devmem_block_or_nothing(struct kunit *test)
+{
+	struct devmem_ctx *ctx = test->priv;
+	unsigned int chunk, i, nr;
+
+	for (chunk = 0; chunk < CHUNKS - 1; chunk++)
+		devmem_take(test, UVM_BLOCK_PAGES);
+	nr = uvm_devmem_alloc_block(&ctx->mem, ctx->index);
+	KUNIT_ASSERT_EQ(test, nr, (unsigned int)UVM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, ctx->index[0] % UVM_BLOCK_PAGES, 0UL);
+	for (i = 1; i < UVM_BLOCK_PAGES; i++)
+		KUNIT_EXPECT_EQ(test, ctx->index[i], ctx->index[0] + i);
+	devmem_check_lists(test, &ctx->mem);
+
+	uvm_devmem_free(&ctx->mem, ctx->index[0] + 1, UVM_BLOCK_PAGES - 1);
+	devmem_check_lists(test, &ctx->mem);
+	nr = uvm_devmem_alloc_block(&ctx->mem, ctx->index + 1);
+	KUNIT_EXPECT_EQ(test, nr, 0U);
+	uvm_devmem_free(&ctx->mem, ctx->index[0], 1);
+	devmem_give_all(test);
+	devmem_check_lists(test, &ctx->mem);
 }
 
 /* Single pages must not break one chunk after another. */
@@ -159,6 +182,7 @@ static void devmem_random(struct kunit *test)
 static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(devmem_exhaust),
 	KUNIT_CASE(devmem_block_is_contiguous),
+	KUNIT_CASE(devmem_block_or_nothing),
 	KUNIT_CASE(devmem_small_fills_partial),
 	KUNIT_CASE(devmem_random),
 	{}

@@ -31,7 +31,8 @@ static int window_test_init(struct kunit *test)
 
 static void window_fault(struct window_ctx *ctx, unsigned long address)
 {
-	uvm_window_get(&ctx->windows, &ctx->vma, address, &ctx->start, &ctx->end);
+	uvm_window_get(&ctx->windows, &ctx->vma, address, UVM_WINDOW_MIN,
+		       &ctx->start, &ctx->end);
 }
 
 static void window_grows(struct kunit *test)
@@ -86,10 +87,26 @@ static void window_stays_in_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->end, ctx->vma.vm_end);
 }
 
+/* A huge page comes as a whole, and what comes after it goes on in such steps. */
+static void window_of_huge_page(struct kunit *test)
+{
+	struct window_ctx *ctx = test->priv;
+
+	window_fault(ctx, BASE);
+	uvm_window_get(&ctx->windows, &ctx->vma, ctx->end + PAGE_SIZE,
+		       UVM_BLOCK_SIZE, &ctx->start, &ctx->end);
+	KUNIT_EXPECT_EQ(test, ctx->start, BASE);
+	KUNIT_EXPECT_EQ(test, ctx->end, BASE + UVM_BLOCK_SIZE);
+	window_fault(ctx, ctx->end);
+	KUNIT_EXPECT_EQ(test, ctx->start, BASE + UVM_BLOCK_SIZE);
+	KUNIT_EXPECT_EQ(test, ctx->end, BASE + 2 * UVM_BLOCK_SIZE);
+}
+
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(window_grows),
 	KUNIT_CASE(window_starts_anew),
 	KUNIT_CASE(window_stays_in_vma),
+	KUNIT_CASE(window_of_huge_page),
 	{}
 };
 

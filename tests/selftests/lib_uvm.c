@@ -536,6 +536,41 @@ size_t huge_bytes(const void *p)
 	return n;
 }
 
+#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
+
+static bool fail_number(const char *path, int value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", value);
+	return write_text(path, text);
+}
+
+bool pages_fail(int order, int percent)
+{
+	return write_text(FAIL_PAGES "task-filter", "Y") &&
+	       write_text(FAIL_PAGES "ignore-gfp-highmem", "N") &&
+	       write_text(FAIL_PAGES "ignore-gfp-wait", "N") &&
+	       fail_number(FAIL_PAGES "min-order", order) &&
+	       write_text(FAIL_PAGES "verbose", "0") &&
+	       write_text(FAIL_PAGES "interval", "1") &&
+	       write_text(FAIL_PAGES "times", "-1") &&
+	       fail_number(FAIL_PAGES "probability", percent) &&
+	       write_text("/proc/self/make-it-fail", "1");
+}
+
+void pages_fail_no_more(void)
+{
+	int i;
+
+	/* It may itself fail for want of a page. */
+	for (i = 0; i < 100; i++)
+		if (write_text("/proc/self/make-it-fail", "0") &&
+		    write_text(FAIL_PAGES "probability", "0"))
+			return;
+	EXPECT_TRUE(false);
+}
+
 char *hugetlb_page(void)
 {
 	char *p;

@@ -106,6 +106,12 @@ bool thp_ready(void);
 void *anon_huge(size_t length);
 /* bytes of the mapping at @p that are mapped by huge entries */
 size_t huge_bytes(const void *p);
+/*
+ * So many percent of the allocations of 2^@order pages and more that this thread makes,
+ * and those that it starts, fail. False if the kernel has no such means.
+ */
+bool pages_fail(int order, int percent);
+void pages_fail_no_more(void);
 /* A page of hugetlb, or SKIPs; hugetlb_done() returns what it took from the system. */
 char *hugetlb_page(void);
 void hugetlb_done(void);

@@ -735,6 +735,140 @@ TEST_V(touch_private, only_private)
 	fix_close(&f);
 }
 
+/* ---- huge pages ---- */
+
+static const struct variant private_huge[] = {
+	{ "private_thp", UVM_MEMORY_PRIVATE, true },
+	{ NULL },
+};
+
+/* A huge page moves as one, both ways, if the kernel can; if not, its pages do. */
+TEST_V(huge_stays_huge, private_huge)
+{
+	bool can = feature_mask() & UVM_FEATURE_HUGE_PAGES;
+	struct uvm_migrate m;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, HUGE, 120);
+	fix_to_gpu(&f, p, HUGE);
+	EXPECT_EQ(fix_gpu_sum(&f, p, HUGE), sum64(p, HUGE));
+	fix_to_gpu(&f, p, HUGE);
+	EXPECT_EQ(pattern_check_from(p + 300 * PAGE, PAGE, 120, 300), -1);
+	EXPECT_EQ(fix_on_cpu(&f, p, HUGE), can ? 512 : 16);
+	EXPECT_EQ(huge_bytes(p), can ? HUGE : 0);
+	fix_to_gpu(&f, p, HUGE);
+	ASSERT_RET(to_cpu(&f, p, HUGE, &m), 0);
+	expect_accounts(&m);
+	EXPECT_EQ(m.out_moved, 512);
+	EXPECT_EQ(huge_bytes(p), can ? HUGE : 0);
+	EXPECT_PATTERN(p, HUGE, 120);
+	fix_close(&f);
+}
+
+/* So is a hole, where the CPU would have had a huge page too. */
+TEST_V(huge_hole, private_huge)
+{
+	bool can = feature_mask() & UVM_FEATURE_HUGE_PAGES;
+	struct fix f;
+	char *p, *q;
+
+	fix_open(&f, v);
+	p = fix_buffer(&f, HUGE);
+	fix_to_gpu(&f, p, HUGE);
+	EXPECT_EQ(fix_gpu_sum(&f, p, HUGE), 0);
+	EXPECT_EQ(p[5 * PAGE], 0);
+	EXPECT_EQ(huge_bytes(p), can ? HUGE : 0);
+	EXPECT_BYTES(p, HUGE, 0);
+	q = fix_buffer(&f, HUGE);
+	ASSERT_RET(madvise(q, HUGE, MADV_NOHUGEPAGE), 0);
+	fix_to_gpu(&f, q, HUGE);
+	EXPECT_EQ(q[5 * PAGE], 0);
+	EXPECT_EQ(fix_on_cpu(&f, q, HUGE), 16);
+	EXPECT_EQ(huge_bytes(q), 0);
+	EXPECT_BYTES(q, HUGE, 0);
+	fix_close(&f);
+}
+
+/* The GPU has no 2 MiB in one piece left. */
+TEST_V(huge_to_pieces, private_huge)
+{
+	struct uvm_migrate m;
+	size_t room, i;
+	struct fix f;
+	char *p, *q;
+
+	fix_open(&f, v);
+	room = gpu_free(&f.gpu) & ~(HUGE - 1);
+	q = anon_huge(room);
+	ASSERT_RET(madvise(q, room, MADV_NOHUGEPAGE), 0);
+	ASSERT_RET(migrate(f.s.fd, q, room, UVM_DEST_GPU, 0, f.gpu.uuid, &m), 0);
+	ASSERT_EQ(m.out_moved, room / PAGE);
+	for (i = 0; i < 4; i++)
+		ASSERT_RET(munmap(q + i * HUGE, HUGE / 2), 0);
+	ASSERT_TRUE(gpu_free_returns(&f.gpu, 2 * HUGE));
+	p = fix_pattern(&f, HUGE, 121);
+	fix_to_gpu(&f, p, HUGE);
+	EXPECT_EQ(fix_gpu_sum(&f, p, HUGE), sum64(p, HUGE));
+	EXPECT_PATTERN(p, HUGE, 121);
+	fix_close(&f);
+}
+
+static void *read_all(void *arg)
+{
+	return (void *)pattern_check(arg, HUGE, 122);
+}
+
+static ssize_t read_remote(void *to, const void *from, size_t length)
+{
+	struct iovec l = { to, length }, r = { (void *)from, length };
+
+	return process_vm_readv(getpid(), &l, 1, &r, 1, 0);
+}
+
+/*
+ * There is no huge page to come home to: it comes in pieces, for the CPU's loads and
+ * stores, on several threads at once, for the kernel's, and by command.
+ */
+TEST_VT(huge_to_no_huge, private_huge, 60)
+{
+	unsigned int i, rounds = harness_rounds(5);
+	char *p, *copy = malloc(HUGE);
+	struct uvm_migrate m;
+	pthread_t threads[3];
+	struct fix f;
+	void *bad;
+
+	fix_open(&f, v);
+	for (i = 0; i < rounds; i++) {
+		p = fix_pattern(&f, HUGE, 122);
+		fix_to_gpu(&f, p, HUGE);
+		if (!pages_fail(9, 100))
+			SKIP("the kernel injects no failures");
+		if (i % 3 == 0)
+			for (int t = 0; t < 3; t++)
+				pthread_create(&threads[t], NULL, read_all, p);
+		else if (i % 3 == 1)
+			EXPECT_EQ(read_remote(copy, p, HUGE), HUGE);
+		else
+			ASSERT_RET(to_cpu(&f, p, HUGE, &m), 0);
+		for (int t = 0; i % 3 == 0 && t < 3; t++) {
+			pthread_join(threads[t], &bad);
+			EXPECT_EQ((long)bad, -1);
+		}
+		if (i % 3 == 1)
+			EXPECT_PATTERN(copy, HUGE, 122);
+		p[7] ^= 1;
+		p[7] ^= 1;
+		EXPECT_PATTERN(p, HUGE, 122);
+		pages_fail_no_more();
+		EXPECT_EQ(huge_bytes(p), 0);
+		munmap(p, HUGE);
+	}
+	fix_close(&f);
+}
+
 /* Coherent memory is used where it is. */
 TEST_V(touch_in_place, in_place)
 {

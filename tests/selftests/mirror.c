@@ -1114,34 +1114,6 @@ static void migrate_half(struct fix *f, const char *p, uint64_t sum)
 	EXPECT_EQ(fix_on_gpu(f, p, HUGE), n / 2);
 }
 
-#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
-
-/* Every tenth page that this process wants isn't to be had. */
-static bool starve(void)
-{
-	return write_text(FAIL_PAGES "task-filter", "Y") &&
-	       write_text(FAIL_PAGES "ignore-gfp-highmem", "N") &&
-	       write_text(FAIL_PAGES "ignore-gfp-wait", "N") &&
-	       write_text(FAIL_PAGES "min-order", "0") &&
-	       write_text(FAIL_PAGES "verbose", "0") &&
-	       write_text(FAIL_PAGES "interval", "1") &&
-	       write_text(FAIL_PAGES "times", "-1") &&
-	       write_text(FAIL_PAGES "probability", "10") &&
-	       write_text("/proc/self/make-it-fail", "1");
-}
-
-/* It may itself fail for want of a page. */
-static void starve_no_more(void)
-{
-	int i;
-
-	for (i = 0; i < 100; i++)
-		if (write_text("/proc/self/make-it-fail", "0") &&
-		    write_text(FAIL_PAGES "probability", "0"))
-			return;
-	EXPECT_TRUE(false);
-}
-
 /* No system memory to come home to, now and then: nothing is lost, and it comes. */
 static void come_home_starving(struct fix *f, char *p, uint64_t seed)
 {
@@ -1150,7 +1122,7 @@ static void come_home_starving(struct fix *f, char *p, uint64_t seed)
 	int i, ret;
 
 	fix_to_gpu(f, p, HUGE);
-	if (!starve()) {
+	if (!pages_fail(0, 10)) {
 		harness_note("the kernel injects no failures");
 		return;
 	}
@@ -1160,15 +1132,15 @@ static void come_home_starving(struct fix *f, char *p, uint64_t seed)
 		moved += m.out_moved;
 		starved += m.out_skipped[UVM_SKIP_NO_MEMORY];
 	}
-	starve_no_more();
+	pages_fail_no_more();
 	EXPECT_EQ(moved, HUGE / PAGE);
 	EXPECT_GT(starved, 0);
 	EXPECT_PATTERN(p, HUGE, seed);
 	/* and where the CPU's fault brings it */
 	fix_to_gpu(f, p, HUGE);
-	ASSERT_TRUE(starve());
+	ASSERT_TRUE(pages_fail(0, 10));
 	EXPECT_PATTERN(p, HUGE, seed);
-	starve_no_more();
+	pages_fail_no_more();
 }
 
 /* There is no huge page in the GPU's memory, too little of any, or none at home. */

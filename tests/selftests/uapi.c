@@ -1206,7 +1206,8 @@ TEST(info)
 				     UVM_FEATURE_NUMA_DESTINATION |
 				     UVM_FEATURE_MULTI_PROCESS |
 				     UVM_FEATURE_READ_DUPLICATION |
-				     UVM_FEATURE_SYSTEM_ATOMICS), 0);
+				     UVM_FEATURE_SYSTEM_ATOMICS |
+				     UVM_FEATURE_HUGE_PAGES), 0);
 	EXPECT_TRUE(a.out_features & UVM_FEATURE_MULTI_PROCESS);
 	/* with the CPU they have a bit each in the masks of UVM_QUERY_PROCESSORS */
 	EXPECT_EQ(a.out_max_gpus, 63);

@@ -109,6 +109,8 @@ enum uvm_cmd {
  * does, it alone has the page: who touches it next takes it back.
  */
 #define UVM_FEATURE_SYSTEM_ATOMICS	(1ULL << 5)
+/* Private memory holds huge pages as such. */
+#define UVM_FEATURE_HUGE_PAGES		(1ULL << 6)
 
 /**
  * struct uvm_info - ioctl(UVM_INFO)
