@@ -9,7 +9,8 @@
  * nor destination cross a page. Each step returns 1 if there is more to do, 0 if
  * the command is complete, or the error of the access that failed. After -EAGAIN
  * the same step resumes at that access. Memory is read and written exactly once:
- * what a step loaded before its store stalled is kept in the task.
+ * what a step loaded before its store stalled is kept in the task. What only goes into
+ * a result is taken from where it is (&sim_port.fold): a GPU loads it into registers.
  *
  * A GPU has many threads, and all of them may miss at once. Here the one that steps
  * tells what the others would access (sim_task_ahead()): the next pages of the
@@ -212,8 +213,8 @@ static int step_xor(struct sim_task *task, struct sim_port *port)
 	return more(task);
 }
 
-/* Read the next piece of the source; its bytes, 0 at the end, or an error. */
-static int next_piece(struct sim_task *task, struct sim_port *port)
+/* Fold the next piece of the source; its bytes, 0 at the end, or an error. */
+static int next_piece(struct sim_task *task, struct sim_port *port, sim_fold_t fold)
 {
 	u64 src = task->cmd.src + task->done;
 	u32 n = piece(left(task), src);
@@ -221,7 +222,7 @@ static int next_piece(struct sim_task *task, struct sim_port *port)
 
 	if (!n)
 		return 0;
-	ret = port->read(port, src, task->buf.bytes, n);
+	ret = port->fold(port, src, n, fold, task);
 	if (ret)
 		return ret;
 	task->done += n;
@@ -254,18 +255,29 @@ static int add_counts(struct sim_task *task, struct sim_port *port)
 	return task->stored < SIM_BINS * SIM_WORD;
 }
 
+static void fold_histogram(struct sim_task *task, const void *data, u32 len)
+{
+	const u8 *p = data, *end = p + len;
+
+	while (p < end)
+		task->counts[*p++]++;
+}
+
 static int step_histogram(struct sim_task *task, struct sim_port *port)
 {
-	int i, n;
+	int n;
 
 	if (!task->done)
 		memset(task->counts, 0, sizeof(task->counts));
-	n = next_piece(task, port);
+	n = next_piece(task, port, fold_histogram);
 	if (!n)
 		return add_counts(task, port);
-	for (i = 0; i < n; i++)
-		task->counts[task->buf.bytes[i]]++;
 	return n < 0 ? n : 1;
+}
+
+static void fold_crc32c(struct sim_task *task, const void *data, u32 len)
+{
+	task->acc = crc32c(task->acc, data, len);
 }
 
 static int step_crc32c(struct sim_task *task, struct sim_port *port)
@@ -274,24 +286,34 @@ static int step_crc32c(struct sim_task *task, struct sim_port *port)
 
 	if (!task->done)
 		task->acc = ~0U;
-	n = next_piece(task, port);
+	n = next_piece(task, port, fold_crc32c);
 	if (!n)
 		return store_word(task, port, (u32)~task->acc);
-	if (n < 0)
-		return n;
-	task->acc = crc32c(task->acc, task->buf.bytes, n);
-	return 1;
+	return n < 0 ? n : 1;
+}
+
+/* In lanes, as wide as a cache line. */
+static void fold_sum(struct sim_task *task, const void *data, u32 len)
+{
+	const __le64 *p = data, *end = p + len / SIM_WORD;
+	u64 sum = task->acc;
+
+	for (; end - p >= 8; p += 8)
+		sum += le64_to_cpu(p[0]) + le64_to_cpu(p[1]) +
+		       le64_to_cpu(p[2]) + le64_to_cpu(p[3]) +
+		       le64_to_cpu(p[4]) + le64_to_cpu(p[5]) +
+		       le64_to_cpu(p[6]) + le64_to_cpu(p[7]);
+	while (p < end)
+		sum += le64_to_cpu(*p++);
+	task->acc = sum;
 }
 
 static int step_sum(struct sim_task *task, struct sim_port *port)
 {
-	int i, n;
+	int n = next_piece(task, port, fold_sum);
 
-	n = next_piece(task, port);
 	if (!n)
 		return store_word(task, port, task->acc);
-	for (i = 0; i < n / (int)SIM_WORD; i++)
-		task->acc += le64_to_cpu((__force __le64)task->buf.words[i]);
 	return n < 0 ? n : 1;
 }
 

@@ -14,9 +14,15 @@
 
 #define SIM_PAGE_SIZE	(1U << UVM_SIM_PAGE_SHIFT)
 
+struct sim_task;
+
+/* Takes @len bytes at @data in, where they are; looks at each once. */
+typedef void (*sim_fold_t)(struct sim_task *task, const void *data, u32 len);
+
 /**
  * struct sim_port - how the compute engine reaches memory
  * @read: load @len bytes at @va
+ * @fold: load @len bytes at @va straight into what @task makes of them
  * @write: store @len bytes at @va
  * @touch: store back the byte at @va, whatever it is
  * @add: add @value to the aligned __u64 at @va, as one atomic access
@@ -31,6 +37,8 @@
  */
 struct sim_port {
 	int (*read)(struct sim_port *port, u64 va, void *buf, u32 len);
+	int (*fold)(struct sim_port *port, u64 va, u32 len, sim_fold_t fold,
+		    struct sim_task *task);
 	int (*write)(struct sim_port *port, u64 va, const void *buf, u32 len);
 	int (*touch)(struct sim_port *port, u64 va);
 	int (*add)(struct sim_port *port, u64 va, u64 value);

@@ -214,6 +214,19 @@ static int port_read(struct sim_port *port, u64 va, void *buf, u32 len)
 	return access_done(ch, &a);
 }
 
+static int port_fold(struct sim_port *port, u64 va, u32 len, sim_fold_t fold,
+		     struct sim_task *task)
+{
+	struct access a = { .va = va, .len = len, .kind = UVM_ACCESS_READ };
+	struct sim_channel *ch = to_channel(port);
+	void *p = access_begin(ch, &a);
+
+	if (IS_ERR(p))
+		return access_end(ch, PTR_ERR(p));
+	fold(task, p, len);
+	return access_done(ch, &a);
+}
+
 static int port_write(struct sim_port *port, u64 va, const void *buf, u32 len)
 {
 	struct access a = { .va = va, .len = len, .kind = UVM_ACCESS_WRITE };
@@ -370,6 +383,7 @@ void sim_port_init(struct sim_channel *ch)
 {
 	spin_lock_init(&ch->tlb.lock);
 	ch->port.read = port_read;
+	ch->port.fold = port_fold;
 	ch->port.write = port_write;
 	ch->port.touch = port_touch;
 	ch->port.add = port_add;

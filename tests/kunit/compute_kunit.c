@@ -55,6 +55,17 @@ static int record_read(struct sim_port *port, u64 va, void *buf, u32 len)
 	return record(port, va, UVM_ACCESS_READ);
 }
 
+static int record_fold(struct sim_port *port, u64 va, u32 len, sim_fold_t fold,
+		       struct sim_task *task)
+{
+	static const u8 zeros[SIM_PAGE_SIZE] __aligned(8);
+	int ret = record(port, va, UVM_ACCESS_READ);
+
+	if (!ret)
+		fold(task, zeros, len);
+	return ret;
+}
+
 static int record_write(struct sim_port *port, u64 va, const void *buf, u32 len)
 {
 	return record(port, va, UVM_ACCESS_WRITE);
@@ -84,6 +95,7 @@ static struct recorder *recorder(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, r);
 	r->port.read = record_read;
+	r->port.fold = record_fold;
 	r->port.write = record_write;
 	r->port.touch = record_touch;
 	r->port.add = record_add;
