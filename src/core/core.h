@@ -659,6 +659,7 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
 			 unsigned long npages, unsigned long *pfns, bool write);
 extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;
+bool uvm_mirror_is_whole(const unsigned long *pfns);
 int uvm_mirror_look_begin(void);
 void uvm_mirror_look_end(int srcu);
 void uvm_mirror_sync(void);

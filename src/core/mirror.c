@@ -93,6 +93,7 @@ struct uvm_contended {
 /**
  * struct uvm_mirror_request - room to map one block
  * @pfns: what HMM says
+ * @whole: it is a huge page in the GPU's own memory
  * @dma: as &uvm_dma_block.map: new mappings, until the DMA block has taken them,
  *	and those that they replaced
  * @entries: what the GPU is told
@@ -106,6 +107,7 @@ struct uvm_contended {
  */
 struct uvm_mirror_request {
 	unsigned long pfns[UVM_BLOCK_PAGES];
+	bool whole;
 	dma_addr_t dma[UVM_BLOCK_PAGES];
 	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
 	const unsigned long *hold;
@@ -558,6 +560,35 @@ static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
 	return true;
 }
 
+/**
+ * uvm_mirror_is_whole() - is a block mapped by one entry of the CPU's page table?
+ * @pfns: what HMM says about it, from its first page to its last one
+ *
+ * Return: if so, all pages of the block are those of one huge page, in order, and what
+ * is said about the first one holds for the others.
+ */
+bool uvm_mirror_is_whole(const unsigned long *pfns)
+{
+	return pfns[0] & HMM_PFN_VALID &&
+	       hmm_pfn_to_map_order(pfns[0]) >= UVM_BLOCK_SHIFT - PAGE_SHIFT &&
+	       pfns[UVM_BLOCK_PAGES - 1] == pfns[0] + UVM_BLOCK_PAGES - 1;
+}
+
+/* Is it in the GPU's own memory, and does it do for what faults want? */
+static bool uvm_mirror_serves_whole(struct uvm_gpu *gpu, const unsigned long *pfns,
+				    const u8 *access)
+{
+	unsigned int i;
+
+	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) || !uvm_mirror_is_whole(pfns) ||
+	    !uvm_mirror_own_page(gpu, hmm_pfn_to_page(pfns[0])))
+		return false;
+	for (i = 0; i < UVM_BLOCK_PAGES && !(pfns[0] & HMM_PFN_WRITE); i++)
+		if (access[i] > UVM_ACCESS_READ)
+			return false;
+	return true;
+}
+
 /* Looks, with what the fault wants made present. */
 static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *range,
 				 struct uvm_mirror_request *req,
@@ -569,10 +600,11 @@ static int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *ran
 	ret = uvm_mirror_look_block(range, req->pfns, base);
 	if (!ret)
 		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
-	if (!ret)
-		uvm_mirror_drop_held(gs->gpu, req->pfns, req->hold);
-	if (!ret)
-		ret = uvm_mirror_bring_home(gs, req->pfns, base, access);
+	req->whole = !ret && uvm_mirror_serves_whole(gs->gpu, req->pfns, access);
+	if (ret || req->whole)
+		return ret;
+	uvm_mirror_drop_held(gs->gpu, req->pfns, req->hold);
+	ret = uvm_mirror_bring_home(gs, req->pfns, base, access);
 	if (!ret && !uvm_mirror_satisfied(req->pfns, access))
 		ret = -EBUSY;
 	return ret;
@@ -655,9 +687,7 @@ static bool uvm_mirror_is_huge(const struct uvm_gpu *gpu, const unsigned long *p
 {
 	unsigned int i;
 
-	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) ||
-	    !(pfns[0] & HMM_PFN_VALID) ||
-	    hmm_pfn_to_map_order(pfns[0]) < UVM_BLOCK_SHIFT - PAGE_SHIFT ||
+	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) || !uvm_mirror_is_whole(pfns) ||
 	    uvm_page_is_ours(hmm_pfn_to_page(pfns[0])))
 		return false;
 	for (i = 1; i < UVM_BLOCK_PAGES; i++)
@@ -859,6 +889,40 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 		gs->gpu->desc.ops->tlb_invalidate(gs->as, base, UVM_BLOCK_SIZE);
 }
 
+/* One large entry, and nothing else to think of. */
+static void uvm_mirror_write_whole(struct uvm_gpu_space *gs,
+				   struct uvm_mirror_request *req, unsigned long base)
+{
+	struct uvm_gpu_entry *entry = &req->entries[0];
+
+	lockdep_assert_held(&gs->notifier_lock);
+	bitmap_zero(req->atomic, UVM_BLOCK_PAGES);
+	entry->va = base;
+	entry->shift = UVM_BLOCK_SHIFT;
+	entry->flags = req->pfns[0] & HMM_PFN_WRITE ? UVM_ENTRY_WRITE : 0;
+	if (uvm_mirror_device_entry(gs->gpu, hmm_pfn_to_page(req->pfns[0]), entry))
+		gs->gpu->desc.ops->map(gs->as, entry, 1);
+}
+
+/* If nothing has changed since the look. */
+static int uvm_mirror_commit(struct uvm_gpu_space *gs, struct uvm_span *span,
+			     struct hmm_range *range, struct uvm_mirror_request *req,
+			     unsigned long base, const u8 *access)
+{
+	int ret = 0;
+
+	uvm_delay(UVM_DELAY_MIRROR);
+	mutex_lock(&gs->notifier_lock);
+	if (mmu_interval_read_retry(&span->mni, range->notifier_seq))
+		ret = -EBUSY;
+	else if (req->whole)
+		uvm_mirror_write_whole(gs, req, base);
+	else
+		uvm_mirror_write(gs, span, req, base, access);
+	mutex_unlock(&gs->notifier_lock);
+	return ret;
+}
+
 /* From the look to the write, under uvm_mirror_srcu. Drops mmap_lock. */
 static int uvm_mirror_end(struct uvm_gpu_space *gs, struct uvm_span *span,
 			  struct hmm_range *range, struct uvm_mirror_request *req,
@@ -871,18 +935,12 @@ static int uvm_mirror_end(struct uvm_gpu_space *gs, struct uvm_span *span,
 	mmap_read_unlock(gs->vs->mm);
 	if (ret)
 		return ret;
+	if (req->whole)
+		return uvm_mirror_commit(gs, span, range, req, base, access);
 	memset(req->dma, 0xff, sizeof(req->dma));
 	ret = uvm_mirror_dma_map(gs, span, req, base, access);
-	if (ret)
-		goto out;
-	uvm_delay(UVM_DELAY_MIRROR);
-	mutex_lock(&gs->notifier_lock);
-	if (mmu_interval_read_retry(&span->mni, range->notifier_seq))
-		ret = -EBUSY;
-	else
-		uvm_mirror_write(gs, span, req, base, access);
-	mutex_unlock(&gs->notifier_lock);
-out:
+	if (!ret)
+		ret = uvm_mirror_commit(gs, span, range, req, base, access);
 	for (i = 0; i < UVM_BLOCK_PAGES; i++)
 		uvm_dma_unmap(gs->gpu, &req->dma[i]);
 	return ret;

@@ -264,15 +264,16 @@ static void uvm_move_alloc_dst(struct uvm_move *mv, const struct uvm_target *des
 {
 	unsigned long i, want = 0;
 
+	mv->huge = mv->src[0] & MIGRATE_PFN_COMPOUND;
+	if (mv->huge && uvm_move_wants(mv, 0, dest)) {
+		uvm_move_alloc_huge(mv, dest);
+		return;
+	}
 	for (i = 0; i < mv->args.npages; i++) {
 		mv->dst[i] = uvm_move_wants(mv, i, dest);
 		want += mv->dst[i];
 	}
-	mv->huge = mv->src[0] & MIGRATE_PFN_COMPOUND;
-	if (mv->huge && want)
-		uvm_move_alloc_huge(mv, dest);
-	else
-		uvm_move_alloc_singles(mv, dest, want);
+	uvm_move_alloc_singles(mv, dest, want);
 }
 
 static bool uvm_move_has_folio(const struct uvm_move *mv)
@@ -333,6 +334,8 @@ static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
 	struct page *first = uvm_move_system_page(mv, i, dest), *page;
 	unsigned long n;
 
+	if (uvm_move_has_folio(mv))
+		return min(max, mv->args.npages - i);
 	for (n = 1; first && n < max && i + n < mv->args.npages; n++) {
 		if (!uvm_move_has_dst(mv, i + n))
 			break;
@@ -356,12 +359,15 @@ static bool uvm_move_map(struct uvm_move *mv, struct page *page, unsigned long n
 	return true;
 }
 
-/* One page into the batch; @dma is the address of its system side, if it has one. */
-static void uvm_move_add_page(struct uvm_move *mv, unsigned long i,
-			      const struct uvm_target *dest, dma_addr_t dma)
+/*
+ * @n pages that are one piece on both sides into the batch; @dma is the address of the
+ * system side, if it has one.
+ */
+static void uvm_move_add_piece(struct uvm_move *mv, unsigned long i, unsigned long n,
+			       const struct uvm_target *dest, dma_addr_t dma)
 {
 	struct page *src = uvm_move_src(mv, i), *dst = uvm_move_dst(mv, i);
-	struct uvm_gpu_segment seg = { .length = PAGE_SIZE };
+	struct uvm_gpu_segment seg = { .length = n << PAGE_SHIFT };
 
 	if (!src) {
 		seg.kind = UVM_COPY_FILL;
@@ -388,14 +394,14 @@ static bool uvm_move_add(struct uvm_move *mv, unsigned long i, unsigned long n,
 			 const struct uvm_target *dest)
 {
 	struct page *page = uvm_move_system_page(mv, i, dest);
+	unsigned long k, step = uvm_move_has_folio(mv) ? n : 1;
 	dma_addr_t dma = 0;
-	unsigned long k;
 
 	if (page && !uvm_move_map(mv, page, n, dest->gpu ? DMA_TO_DEVICE :
 						  DMA_FROM_DEVICE, &dma))
 		return false;
-	for (k = 0; k < n; k++)
-		uvm_move_add_page(mv, i + k, dest, dma + k * PAGE_SIZE);
+	for (k = 0; k < n; k += step)
+		uvm_move_add_piece(mv, i + k, step, dest, dma + k * PAGE_SIZE);
 	return true;
 }
 

@@ -50,6 +50,7 @@ enum uvm_service_mode {
  * @gs: the GPU space that faults
  * @mv: a move
  * @pfns: the block as the CPU's page table has it
+ * @whole: by one entry, for a huge page
  * @room: for looks at parts of it
  * @faults: pages that faults want at their destination, in the part at hand
  * @want: those and what comes along
@@ -72,6 +73,7 @@ struct uvm_service {
 	struct uvm_gpu_space *gs;
 	struct uvm_move *mv;
 	unsigned long pfns[UVM_BLOCK_PAGES];
+	bool whole;
 	unsigned long room[UVM_BLOCK_PAGES];
 	DECLARE_BITMAP(faults, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(want, UVM_BLOCK_PAGES);
@@ -332,6 +334,29 @@ static bool uvm_service_is_full(const struct uvm_service *svc)
 	return !uvm_gpu_is_numa(gpu) && !uvm_devmem_free_pages(&gpu->mem);
 }
 
+/*
+ * Is there nothing to sort, since all pages are alike? A huge page of system memory that
+ * may be written, and whose way to the GPU nothing bars.
+ */
+static bool uvm_part_is_plain(const struct uvm_service *svc,
+			      const struct uvm_part *part)
+{
+	return svc->whole && svc->mode == UVM_SERVICE_FAULTS && part->dest.gpu &&
+	       !part->stay && !part->home && svc->pfns[0] & HMM_PFN_WRITE &&
+	       !test_bit(0, svc->there) && !test_bit(0, svc->other);
+}
+
+static void uvm_part_sort_plain(struct uvm_service *svc, const struct uvm_part *part)
+{
+	unsigned int i;
+
+	bitmap_fill(svc->may, UVM_BLOCK_PAGES);
+	for (i = 0; part->access && i < UVM_BLOCK_PAGES; i++)
+		if (part->access[i])
+			__set_bit(i, svc->faults);
+	bitmap_andnot(svc->may, svc->may, svc->faults, UVM_BLOCK_PAGES);
+}
+
 /* What moves, of the part: for faults, and along with them. */
 static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 {
@@ -344,8 +369,11 @@ static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 	bitmap_zero(svc->may, UVM_BLOCK_PAGES);
 	mutex_lock(&thrash->lock);
 	tb = uvm_thrash_find(thrash, part->base >> UVM_BLOCK_SHIFT);
-	for (i = part->first; i < part->end; i++)
-		uvm_part_sort_page(svc, part, tb, i);
+	if (!tb && uvm_part_is_plain(svc, part))
+		uvm_part_sort_plain(svc, part);
+	else
+		for (i = part->first; i < part->end; i++)
+			uvm_part_sort_page(svc, part, tb, i);
 	mutex_unlock(&thrash->lock);
 	if (!uvm_service_is_full(svc))
 		bitmap_or(svc->hold, svc->hold, svc->may, UVM_BLOCK_PAGES);
@@ -353,19 +381,13 @@ static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 		bitmap_zero(svc->may, UVM_BLOCK_PAGES);
 }
 
-/* A huge page of the CPU moves as a whole. */
-static bool uvm_part_is_huge(const struct uvm_service *svc, const struct uvm_part *part)
-{
-	return part->first == 0 && part->end == UVM_BLOCK_PAGES &&
-	       svc->pfns[0] & HMM_PFN_VALID &&
-	       hmm_pfn_to_map_order(svc->pfns[0]) >= UVM_BLOCK_SHIFT - PAGE_SHIFT;
-}
-
 static void uvm_part_grow(struct uvm_service *svc, const struct uvm_part *part)
 {
 	bitmap_copy(svc->want, svc->faults, UVM_BLOCK_PAGES);
-	if (!part->access || (uvm_part_is_huge(svc, part) &&
-			      !bitmap_empty(svc->want, UVM_BLOCK_PAGES)))
+	/* A huge page moves as a whole. */
+	if (!part->access ||
+	    (svc->whole && part->first == 0 && part->end == UVM_BLOCK_PAGES &&
+	     !bitmap_empty(svc->want, UVM_BLOCK_PAGES)))
 		bitmap_or(svc->want, svc->want, svc->may, UVM_BLOCK_PAGES);
 	else if (part->prefetch)
 		uvm_prefetch_grow(svc->want, svc->there, svc->may,
@@ -391,9 +413,8 @@ static unsigned int uvm_part_move(struct uvm_service *svc,
 				    from_peers);
 		unsigned int i;
 
-		for (i = first; i < end; i++)
-			if (test_bit(i - first, moved))
-				__clear_bit(i, map);
+		for_each_set_bit(i, moved, end - first)
+			__clear_bit(first + i, map);
 	}
 	return before - bitmap_weight(map, UVM_BLOCK_PAGES);
 }
@@ -548,24 +569,33 @@ static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
 	return true;
 }
 
+/* Where is the page? Of a huge one, this one is for all. */
+static void uvm_service_look_at(struct uvm_service *svc, unsigned int i)
+{
+	struct page *page = hmm_pfn_to_page(svc->pfns[i]);
+	bool ours = svc->pfns[i] & HMM_PFN_VALID && uvm_page_is_ours(page);
+	bool there = ours && uvm_gpu_of_page(page) == svc->gs->gpu;
+	unsigned int nr = svc->whole ? UVM_BLOCK_PAGES : 1;
+
+	if (there)
+		bitmap_set(svc->there, i, nr);
+	else if (ours)
+		bitmap_set(svc->other, i, nr);
+}
+
 /* Where the pages of the block are. False if that can't be told now. */
 static bool uvm_service_look(struct uvm_service *svc, unsigned long base)
 {
 	int srcu = uvm_mirror_look_begin();
-	struct page *page;
 	unsigned int i;
-	bool ours;
 	int ret;
 
+	bitmap_zero(svc->there, UVM_BLOCK_PAGES);
+	bitmap_zero(svc->other, UVM_BLOCK_PAGES);
 	ret = uvm_mirror_snapshot(svc->gs->vs, base, UVM_BLOCK_PAGES, svc->pfns);
-	for (i = 0; !ret && i < UVM_BLOCK_PAGES; i++) {
-		page = hmm_pfn_to_page(svc->pfns[i]);
-		ours = svc->pfns[i] & HMM_PFN_VALID && uvm_page_is_ours(page);
-		__assign_bit(i, svc->there,
-			     ours && uvm_gpu_of_page(page) == svc->gs->gpu);
-		__assign_bit(i, svc->other,
-			     ours && uvm_gpu_of_page(page) != svc->gs->gpu);
-	}
+	svc->whole = !ret && uvm_mirror_is_whole(svc->pfns);
+	for (i = 0; !ret && i < (svc->whole ? 1 : UVM_BLOCK_PAGES); i++)
+		uvm_service_look_at(svc, i);
 	uvm_mirror_look_end(srcu);
 	return !ret;
 }
