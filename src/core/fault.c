@@ -352,6 +352,8 @@ static bool uvm_fault_serve_ahead(struct uvm_fault_queue *queue, unsigned long b
 		block += step;
 		if (!uvm_service_wants_ahead(queue->svc, block << UVM_BLOCK_SHIFT))
 			break;
+		trace_uvm_fault_prefetch(gs->vs->id, gs->gpu->id,
+					 block << UVM_BLOCK_SHIFT, UVM_BLOCK_PAGES);
 		uvm_fault_replay(gs);
 		if (!uvm_service_block(queue->svc, block << UVM_BLOCK_SHIFT, NULL) ||
 		    uvm_mirror_block(gs, queue->req, block << UVM_BLOCK_SHIFT,
@@ -537,6 +539,18 @@ static void uvm_fault_queue_work(struct work_struct *work)
 	uvm_gpu_space_put(gs);
 }
 
+static void uvm_fault_trace(const struct uvm_gpu_space *gs,
+			    const struct uvm_gpu_fault *faults, unsigned int nr)
+{
+	unsigned int i;
+
+	trace_uvm_fault_batch(gs->vs->id, gs->gpu->id, nr, faults->address);
+	for (i = 0; trace_uvm_fault_enabled() && i < nr; i++)
+		trace_uvm_fault(gs->vs->id, gs->gpu->id, faults[i].channel_id,
+				faults[i].address, faults[i].access,
+				faults[i].flags & UVM_FAULT_SPECULATIVE);
+}
+
 /* Hands an address space its share, unless it has one. */
 static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 			       const struct uvm_gpu_fault *faults, unsigned int nr)
@@ -553,7 +567,7 @@ static void uvm_fault_dispatch(struct uvm_gpu *gpu,
 		uvm_gpu_space_put(gs);
 		return;
 	}
-	trace_uvm_fault_batch(gs->vs->id, gpu->id, nr, faults->address);
+	uvm_fault_trace(gs, faults, nr);
 	uvm_gpu_space_count(gs, UVM_STAT_BATCHES, 1);
 	uvm_gpu_space_count(gs, UVM_STAT_FAULTS, nr);
 	queue->nr = nr;

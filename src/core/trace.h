@@ -70,6 +70,32 @@ TRACE_EVENT(uvm_fault_batch,
 		  __entry->gpu, __entry->faults, __entry->address)
 );
 
+/* One of them; ahead: of an access that the channel would make later. */
+TRACE_EVENT(uvm_fault,
+	TP_PROTO(u32 va_space, u32 gpu, u64 channel, u64 address, u32 access,
+		 bool ahead),
+	TP_ARGS(va_space, gpu, channel, address, access, ahead),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(u64, channel)
+		__field(u64, address)
+		__field(u32, access)
+		__field(bool, ahead)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->channel = channel;
+		__entry->address = address;
+		__entry->access = access;
+		__entry->ahead = ahead;
+	),
+	TP_printk("va_space=%u gpu=%u channel=%llu address=%#llx access=%u ahead=%d",
+		  __entry->va_space, __entry->gpu, __entry->channel,
+		  __entry->address, __entry->access, __entry->ahead)
+);
+
 /* A channel is stopped for a fault that can't be served. */
 TRACE_EVENT(uvm_fault_cancel,
 	TP_PROTO(u32 va_space, u32 gpu, u64 address, u32 access, u32 reason),
@@ -108,7 +134,7 @@ TRACE_EVENT(uvm_fault_replay,
 	TP_printk("va_space=%u gpu=%u", __entry->va_space, __entry->gpu)
 );
 
-/* What became of pages that bounce. */
+/* What became of pages that bounce, and of those that come ahead of a stream. */
 DECLARE_EVENT_CLASS(uvm_fault_pages,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
 	TP_ARGS(va_space, gpu, address, pages),
@@ -135,6 +161,9 @@ DEFINE_EVENT(uvm_fault_pages, uvm_fault_pin,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
 	TP_ARGS(va_space, gpu, address, pages));
 DEFINE_EVENT(uvm_fault_pages, uvm_fault_unpin,
+	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
+	TP_ARGS(va_space, gpu, address, pages));
+DEFINE_EVENT(uvm_fault_pages, uvm_fault_prefetch,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned long address, unsigned int pages),
 	TP_ARGS(va_space, gpu, address, pages));
 
