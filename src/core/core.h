@@ -214,6 +214,7 @@ int uvm_gpu_nearest_node(const struct uvm_gpu *gpu);
 bool uvm_gpu_present(const u8 *uuid);
 struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
+struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn);
 int uvm_gpu_id_of_node(int node);
 void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg);
 unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
@@ -223,13 +224,19 @@ static inline bool uvm_gpu_is_numa(const struct uvm_gpu *gpu)
 	return gpu->desc.memory_kind == UVM_MEMORY_NUMA;
 }
 
+static inline bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)
+{
+	return !uvm_gpu_is_numa(gpu) && pfn >= gpu->base_pfn &&
+	       pfn - gpu->base_pfn < gpu->desc.memory_size >> PAGE_SHIFT;
+}
+
 static inline u64 uvm_gpu_page_addr(const struct uvm_gpu *gpu,
 				    const struct page *page)
 {
 	return (u64)(page_to_pfn(page) - gpu->base_pfn) << PAGE_SHIFT;
 }
 
-/* Private or coherent memory of one of our GPUs. */
+/* Private or coherent memory of one of our GPUs; of a page that the caller holds. */
 static inline bool uvm_page_is_ours(const struct page *page)
 {
 	return (is_device_private_page(page) || is_device_coherent_page(page)) &&

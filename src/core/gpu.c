@@ -21,6 +21,7 @@
 
 #include <linux/cc_platform.h>
 #include <linux/device.h>
+#include <linux/hmm.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -456,12 +457,6 @@ void uvm_gpu_put(struct uvm_gpu *gpu)
 	module_put(owner);
 }
 
-static bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)
-{
-	return !uvm_gpu_is_numa(gpu) && pfn >= gpu->base_pfn &&
-	       pfn - gpu->base_pfn < gpu->desc.memory_size >> PAGE_SHIFT;
-}
-
 /*
  * Which GPU's memory a page frame is in, or -1. For page frames of a snapshot:
  * nothing keeps their pages, so struct page is no way to the GPU.
@@ -479,6 +474,34 @@ int uvm_gpu_id_of_pfn(unsigned long pfn)
 	}
 	rcu_read_unlock();
 	return id;
+}
+
+/**
+ * uvm_gpu_of_hmm() - the GPU whose private or coherent memory a page is in
+ * @hmm_pfn: what HMM said about it, which has HMM_PFN_VALID
+ *
+ * Nobody holds the page, and core may be splitting its folio, so the folio is no way to
+ * the GPU.
+ *
+ * Return: NULL if the page is not in the memory of a GPU of ours. The GPU is valid
+ * until uvm_mirror_look_end(), if HMM was asked since uvm_mirror_look_begin().
+ */
+struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn)
+{
+	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
+	struct uvm_gpu *gpu;
+	int i;
+
+	if (!is_zone_device_page(hmm_pfn_to_page(hmm_pfn)))
+		return NULL;
+	rcu_read_lock();
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		gpu = rcu_dereference(uvm_gpus[i]);
+		if (gpu && uvm_gpu_has_pfn(gpu, pfn))
+			break;
+	}
+	rcu_read_unlock();
+	return i < UVM_MAX_GPUS ? gpu : NULL;
 }
 
 /* The GPU that is NUMA node @node, or -1. No lock: asked for every page. */

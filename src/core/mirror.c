@@ -390,17 +390,15 @@ static struct uvm_dma_block *uvm_dma_block_get(struct uvm_span *span,
 	return block;
 }
 
-static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, struct page *page)
+static bool uvm_mirror_own_page(const struct uvm_gpu *gpu, unsigned long hmm_pfn)
 {
-	return uvm_page_is_ours(page) && uvm_gpu_of_page(page) == gpu;
+	return uvm_gpu_has_pfn(gpu, hmm_pfn & ~HMM_PFN_FLAGS);
 }
 
-/* Can the GPU use a page of ours where it is? */
-static bool uvm_mirror_can_use(struct uvm_gpu *gpu, struct page *page)
+/* Can the GPU use a page in the memory of a GPU where it is? */
+static bool uvm_mirror_can_use(struct uvm_gpu *gpu, struct uvm_gpu *whose)
 {
-	struct uvm_gpu *other = uvm_gpu_of_page(page);
-
-	return other == gpu || uvm_is_peer(gpu, other);
+	return whose == gpu || uvm_is_peer(gpu, whose);
 }
 
 /*
@@ -411,11 +409,14 @@ static bool uvm_mirror_can_use(struct uvm_gpu *gpu, struct page *page)
 static bool uvm_mirror_must_come_home(struct uvm_gpu *gpu, unsigned long pfn,
 				      u8 access)
 {
-	struct page *page = hmm_pfn_to_page(pfn);
+	struct uvm_gpu *whose;
 
-	if (!access || !(pfn & HMM_PFN_VALID) || !uvm_page_is_ours(page))
+	if (!access || !(pfn & HMM_PFN_VALID))
 		return false;
-	return !uvm_mirror_can_use(gpu, page) ||
+	whose = uvm_gpu_of_hmm(pfn);
+	if (!whose)
+		return false;
+	return !uvm_mirror_can_use(gpu, whose) ||
 	       (access > UVM_ACCESS_READ && !(pfn & HMM_PFN_WRITE));
 }
 
@@ -538,7 +539,7 @@ static void uvm_mirror_drop_held(const struct uvm_gpu *gpu, unsigned long *pfns,
 
 	for_each_set_bit(i, hold, UVM_BLOCK_PAGES)
 		if (pfns[i] & HMM_PFN_VALID &&
-		    !uvm_mirror_own_page(gpu, hmm_pfn_to_page(pfns[i])))
+		    !uvm_mirror_own_page(gpu, pfns[i]))
 			pfns[i] = 0;
 }
 
@@ -581,7 +582,7 @@ static bool uvm_mirror_serves_whole(struct uvm_gpu *gpu, const unsigned long *pf
 	unsigned int i;
 
 	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) || !uvm_mirror_is_whole(pfns) ||
-	    !uvm_mirror_own_page(gpu, hmm_pfn_to_page(pfns[0])))
+	    !uvm_mirror_own_page(gpu, pfns[0]))
 		return false;
 	for (i = 0; i < UVM_BLOCK_PAGES && !(pfns[0] & HMM_PFN_WRITE); i++)
 		if (access[i] > UVM_ACCESS_READ)
@@ -619,7 +620,7 @@ static bool uvm_mirror_is_given(struct uvm_va_space *vs, unsigned long addr, u8 
 
 	given = !uvm_mirror_snapshot(vs, addr, 1, &pfn) && pfn & HMM_PFN_VALID &&
 		(access == UVM_ACCESS_READ || pfn & HMM_PFN_WRITE ||
-		 uvm_page_is_ours(hmm_pfn_to_page(pfn)));
+		 uvm_gpu_of_hmm(pfn));
 	uvm_mirror_look_end(srcu);
 	return given;
 }
@@ -688,7 +689,7 @@ static bool uvm_mirror_is_huge(const struct uvm_gpu *gpu, const unsigned long *p
 	unsigned int i;
 
 	if (!(gpu->desc.page_sizes & UVM_BLOCK_SIZE) || !uvm_mirror_is_whole(pfns) ||
-	    uvm_page_is_ours(hmm_pfn_to_page(pfns[0])))
+	    uvm_gpu_of_hmm(pfns[0]))
 		return false;
 	for (i = 1; i < UVM_BLOCK_PAGES; i++)
 		if (pfns[i] != pfns[0] + i)
@@ -739,7 +740,7 @@ static int uvm_mirror_dma_map_pages(struct uvm_gpu *gpu,
 			continue;
 		page = hmm_pfn_to_page(req->pfns[i]);
 		write = req->pfns[i] & HMM_PFN_WRITE;
-		if (uvm_page_is_ours(page) ||
+		if (uvm_gpu_of_hmm(req->pfns[i]) ||
 		    uvm_dma_serves(uvm_dma_of_page(block, i), write))
 			continue;
 		req->dma[i] = uvm_dma_map(gpu, page, write ? UVM_DMA_WRITE : 0);
@@ -754,8 +755,7 @@ static bool uvm_mirror_has_system(const unsigned long *pfns)
 	unsigned int i;
 
 	for (i = 0; i < UVM_BLOCK_PAGES; i++)
-		if (pfns[i] & HMM_PFN_VALID &&
-		    !uvm_page_is_ours(hmm_pfn_to_page(pfns[i])))
+		if (pfns[i] & HMM_PFN_VALID && !uvm_gpu_of_hmm(pfns[i]))
 			return true;
 	return false;
 }
@@ -782,13 +782,11 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 	return uvm_mirror_dma_map_pages(gs->gpu, block, req, access);
 }
 
-/* The address of a page in the GPU's own memory, or in a peer's. */
-static bool uvm_mirror_device_entry(struct uvm_gpu *gpu, struct page *page,
-				    struct uvm_gpu_entry *entry)
+/* The address of a page in the GPU's own memory, or in a peer's: @whose it is. */
+static bool uvm_mirror_device_entry(struct uvm_gpu *gpu, struct uvm_gpu *whose,
+				    struct page *page, struct uvm_gpu_entry *entry)
 {
-	struct uvm_gpu *whose = uvm_gpu_of_page(page);
-
-	if (!uvm_mirror_can_use(gpu, page))
+	if (!uvm_mirror_can_use(gpu, whose))
 		return false;
 	entry->aperture = whose == gpu ? UVM_APERTURE_DEVICE : UVM_APERTURE_PEER;
 	entry->peer = whose;
@@ -812,13 +810,14 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 			     struct uvm_gpu_entry *entry)
 {
 	bool write = req->pfns[i] & HMM_PFN_WRITE;
+	struct uvm_gpu *whose = uvm_gpu_of_hmm(req->pfns[i]);
 	struct page *page = hmm_pfn_to_page(req->pfns[i]);
 	dma_addr_t map;
 
 	entry->shift = PAGE_SHIFT;
 	entry->flags = write ? UVM_ENTRY_WRITE : 0;
-	if (uvm_page_is_ours(page))
-		return uvm_mirror_device_entry(gs->gpu, page, entry);
+	if (whose)
+		return uvm_mirror_device_entry(gs->gpu, whose, page, entry);
 	if (req->dma[i] != UVM_DMA_NONE) {
 		req->replaced |= block->map[i] != UVM_DMA_NONE;
 		swap(block->map[i], req->dma[i]);
@@ -879,8 +878,7 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 			__set_bit(i, req->atomic);
 		__assign_bit(i, req->part,
 			     PageTail(hmm_pfn_to_page(req->pfns[i])));
-		__assign_bit(i, req->device,
-			     uvm_page_is_ours(hmm_pfn_to_page(req->pfns[i])));
+		__assign_bit(i, req->device, !!uvm_gpu_of_hmm(req->pfns[i]));
 		req->nr++;
 	}
 	uvm_mirror_merge(gs->gpu, req);
@@ -900,7 +898,8 @@ static void uvm_mirror_write_whole(struct uvm_gpu_space *gs,
 	entry->va = base;
 	entry->shift = UVM_BLOCK_SHIFT;
 	entry->flags = req->pfns[0] & HMM_PFN_WRITE ? UVM_ENTRY_WRITE : 0;
-	if (uvm_mirror_device_entry(gs->gpu, hmm_pfn_to_page(req->pfns[0]), entry))
+	if (uvm_mirror_device_entry(gs->gpu, gs->gpu, hmm_pfn_to_page(req->pfns[0]),
+				    entry))
 		gs->gpu->desc.ops->map(gs->as, entry, 1);
 }
 

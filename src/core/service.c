@@ -572,15 +572,13 @@ static bool uvm_service_vma(struct uvm_service *svc, struct vm_area_struct *vma,
 /* Where is the page? Of a huge one, this one is for all. */
 static void uvm_service_look_at(struct uvm_service *svc, unsigned int i)
 {
-	struct page *page = hmm_pfn_to_page(svc->pfns[i]);
-	bool ours = svc->pfns[i] & HMM_PFN_VALID && uvm_page_is_ours(page);
-	bool there = ours && uvm_gpu_of_page(page) == svc->gs->gpu;
 	unsigned int nr = svc->whole ? UVM_BLOCK_PAGES : 1;
+	struct uvm_gpu *whose = NULL;
 
-	if (there)
-		bitmap_set(svc->there, i, nr);
-	else if (ours)
-		bitmap_set(svc->other, i, nr);
+	if (svc->pfns[i] & HMM_PFN_VALID)
+		whose = uvm_gpu_of_hmm(svc->pfns[i]);
+	if (whose)
+		bitmap_set(whose == svc->gs->gpu ? svc->there : svc->other, i, nr);
 }
 
 /* Where the pages of the block are. False if that can't be told now. */
