@@ -24,6 +24,9 @@
 /* So often it is tried, if the copy fails, before the process is told. */
 #define UVM_CPU_FAULT_TRIES	3
 
+/* While an engine copies so much, the CPU sets the next up. */
+#define UVM_CPU_FAULT_PIECE	((unsigned long)SZ_512K)
+
 /* So often a work tries to split a page; the fault then begins another one. */
 #define UVM_SPLIT_TRIES		256
 
@@ -156,29 +159,91 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 	return mv->error ? VM_FAULT_SIGBUS : 0;
 }
 
-static vm_fault_t uvm_fault_move(struct vm_fault *vmf, struct uvm_gpu *gpu,
-				 unsigned long start, unsigned long end)
+/**
+ * struct uvm_homecoming - a window on its way home, in pieces
+ * @vmf: the fault
+ * @gpu: that has the page; core mm holds the page, and that its GPU
+ * @moves: two pieces, so that one is set up while the other is copied; or just one
+ * @result: what the fault gets, so far
+ */
+struct uvm_homecoming {
+	struct vm_fault *vmf;
+	struct uvm_gpu *gpu;
+	struct uvm_move *moves[2];
+	vm_fault_t result;
+};
+
+/* Does the piece have the page that the fault is about? */
+static bool uvm_home_has_fault(const struct uvm_homecoming *home,
+			       const struct uvm_move *mv)
 {
-	struct uvm_move *mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
-	vm_fault_t ret = VM_FAULT_SIGBUS;
+	return home->vmf->address - mv->base < mv->npages << PAGE_SHIFT;
+}
+
+static void uvm_home_begin(struct uvm_homecoming *home, struct uvm_move *mv,
+			   unsigned long start, unsigned long end)
+{
+	struct vm_fault *vmf = home->vmf;
+
+	uvm_move_reset(mv, start, end);
+	mv->under_way = !uvm_move_begin(mv, vmf->vma, start, end,
+					MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+					&uvm_target_home,
+					uvm_home_has_fault(home, mv) ? vmf->page :
+								       NULL);
+}
+
+static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
+{
+	if (!mv->under_way)
+		return;
+	mv->under_way = false;
+	uvm_move_end(mv, &uvm_target_home);
+	uvm_stats_add(&home->gpu->stats, UVM_STAT_CPU_MOVED,
+		      bitmap_weight(mv->moved, mv->npages));
+	if (uvm_home_has_fault(home, mv))
+		home->result = uvm_move_fault_result(mv, home->vmf->address &
+						     PAGE_MASK);
+}
+
+/* All of the window, @piece by @piece; those that don't make it stay. */
+static void uvm_home_move(struct uvm_homecoming *home, unsigned long start,
+			  unsigned long end, unsigned long piece)
+{
+	unsigned int i = 0;
+
+	for (; start < end; start += piece, i = !i) {
+		uvm_home_end(home, home->moves[i]);
+		uvm_home_begin(home, home->moves[i], start, min(end, start + piece));
+	}
+	if (home->moves[i])
+		uvm_home_end(home, home->moves[i]);
+	uvm_home_end(home, home->moves[!i]);
+}
+
+static vm_fault_t uvm_fault_move(struct vm_fault *vmf, struct uvm_gpu *gpu,
+				 unsigned long start, unsigned long end,
+				 unsigned long piece)
+{
+	unsigned int max = min(piece, end - start) >> PAGE_SHIFT;
+	struct uvm_homecoming home = {
+		.vmf = vmf,
+		.gpu = gpu,
+		.moves = { uvm_move_alloc(max) },
+		.result = VM_FAULT_SIGBUS,
+	};
 	int tries = UVM_CPU_FAULT_TRIES;
 
-	if (!mv)
-		return VM_FAULT_OOM;
-	uvm_move_reset(mv, start, end);
-	while (tries-- && ret == VM_FAULT_SIGBUS &&
-	       !uvm_move_begin(mv, vmf->vma, start, end,
-			       MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-			       &uvm_target_home, vmf->page)) {
-		uvm_move_end(mv, &uvm_target_home);
-		ret = uvm_move_fault_result(mv, vmf->address & PAGE_MASK);
-	}
-	/* Core mm holds the faulting page, and that its GPU. */
+	if (end - start > piece)
+		home.moves[1] = uvm_move_alloc(max);
+	if (!home.moves[0] || (end - start > piece && !home.moves[1]))
+		home.result = VM_FAULT_OOM;
+	while (tries-- && home.result == VM_FAULT_SIGBUS)
+		uvm_home_move(&home, start, end, piece);
 	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
-	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_MOVED,
-		      bitmap_weight(mv->moved, mv->npages));
-	uvm_move_free(mv);
-	return ret;
+	uvm_move_free(home.moves[1]);
+	uvm_move_free(home.moves[0]);
+	return home.result;
 }
 
 /* Is it mapped as a whole? Older kernels have no such private pages. */
@@ -193,8 +258,7 @@ static bool uvm_fault_is_huge(const struct vm_fault *vmf)
  *
  * Brings back a window around it. A copy fails also when its engine is reset for
  * the sake of another batch that hangs, and the page is still good: so it is tried
- * again. Takes no lock of ours but those of the copy
- * engine and of the allocators. Called by core mm with mmap_lock held.
+ * again. Takes no lock of ours but those of the copy engine and of the allocators. Called by core mm with mmap_lock held.
  *
  * Return: 0 if the fault should be looked at again; VM_FAULT_RETRY if it should,
  * too, and mmap_lock is dropped, if the fault's flags allow that; VM_FAULT_OOM; or
@@ -215,7 +279,8 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	/* Others in the window may be where they have to stay; but not in one page. */
 	if (!huge)
 		uvm_advise_clip(mm, vmf->address & PAGE_MASK, &start, &end);
-	ret = uvm_fault_move(vmf, gpu, start, end);
+	ret = uvm_fault_move(vmf, gpu, start, end,
+			     huge ? UVM_BLOCK_SIZE : UVM_CPU_FAULT_PIECE);
 	if (ret == VM_FAULT_OOM && huge && uvm_split_begin(mm, base))
 		return uvm_fault_again(vmf);
 	return ret;
