@@ -163,15 +163,32 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * struct uvm_homecoming - a window on its way home, in pieces
  * @vmf: the fault
  * @gpu: that has the page; core mm holds the page, and that its GPU
+ * @huge: it is a huge page
+ * @start: first byte of the window
+ * @end: the byte after its last one
  * @moves: two pieces, so that one is set up while the other is copied; or just one
  * @result: what the fault gets, so far
  */
 struct uvm_homecoming {
 	struct vm_fault *vmf;
 	struct uvm_gpu *gpu;
+	bool huge;
+	unsigned long start;
+	unsigned long end;
 	struct uvm_move *moves[2];
 	vm_fault_t result;
 };
+
+/* Where the piece ends that begins at @addr. In another block there may be a huge page. */
+static unsigned long uvm_home_piece(const struct uvm_homecoming *home,
+				    unsigned long addr)
+{
+	unsigned long next = ALIGN(addr + 1, UVM_BLOCK_SIZE);
+
+	if (!home->huge && home->vmf->address < next)
+		next = min(next, addr + UVM_CPU_FAULT_PIECE);
+	return min(next, home->end);
+}
 
 /* Does the piece have the page that the fault is about? */
 static bool uvm_home_has_fault(const struct uvm_homecoming *home,
@@ -206,44 +223,65 @@ static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
 						     PAGE_MASK);
 }
 
-/* All of the window, @piece by @piece; those that don't make it stay. */
-static void uvm_home_move(struct uvm_homecoming *home, unsigned long start,
-			  unsigned long end, unsigned long piece)
+/* All of the window; what doesn't make it stays. */
+static void uvm_home_move(struct uvm_homecoming *home)
 {
+	unsigned long addr, next;
 	unsigned int i = 0;
 
-	for (; start < end; start += piece, i = !i) {
+	for (addr = home->start; addr < home->end; addr = next, i = !i) {
+		next = uvm_home_piece(home, addr);
 		uvm_home_end(home, home->moves[i]);
-		uvm_home_begin(home, home->moves[i], start, min(end, start + piece));
+		uvm_home_begin(home, home->moves[i], addr, next);
 	}
 	if (home->moves[i])
 		uvm_home_end(home, home->moves[i]);
 	uvm_home_end(home, home->moves[!i]);
 }
 
-static vm_fault_t uvm_fault_move(struct vm_fault *vmf, struct uvm_gpu *gpu,
-				 unsigned long start, unsigned long end,
-				 unsigned long piece)
+static bool uvm_home_alloc(struct uvm_homecoming *home)
 {
-	unsigned int max = min(piece, end - start) >> PAGE_SHIFT;
-	struct uvm_homecoming home = {
-		.vmf = vmf,
-		.gpu = gpu,
-		.moves = { uvm_move_alloc(max) },
-		.result = VM_FAULT_SIGBUS,
-	};
+	unsigned long first = uvm_home_piece(home, home->start) - home->start;
+
+	if (home->start + first == home->end) {
+		home->moves[0] = uvm_move_alloc(first >> PAGE_SHIFT);
+		return home->moves[0];
+	}
+	home->moves[0] = uvm_move_alloc(UVM_BLOCK_PAGES);
+	home->moves[1] = uvm_move_alloc(UVM_BLOCK_PAGES);
+	return home->moves[0] && home->moves[1];
+}
+
+static vm_fault_t uvm_home_run(struct uvm_homecoming *home)
+{
 	int tries = UVM_CPU_FAULT_TRIES;
 
-	if (end - start > piece)
-		home.moves[1] = uvm_move_alloc(max);
-	if (!home.moves[0] || (end - start > piece && !home.moves[1]))
-		home.result = VM_FAULT_OOM;
-	while (tries-- && home.result == VM_FAULT_SIGBUS)
-		uvm_home_move(&home, start, end, piece);
-	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
-	uvm_move_free(home.moves[1]);
-	uvm_move_free(home.moves[0]);
-	return home.result;
+	home->result = uvm_home_alloc(home) ? VM_FAULT_SIGBUS : VM_FAULT_OOM;
+	while (tries-- && home->result == VM_FAULT_SIGBUS)
+		uvm_home_move(home);
+	uvm_stats_add(&home->gpu->stats, UVM_STAT_CPU_FAULTS, 1);
+	uvm_move_free(home->moves[1]);
+	uvm_move_free(home->moves[0]);
+	return home->result;
+}
+
+/*
+ * The window around the page. Others in it may be where they have to stay; but not in
+ * the same huge page.
+ */
+static void uvm_home_window(struct uvm_homecoming *home, unsigned long base)
+{
+	struct vm_area_struct *vma = home->vmf->vma;
+	unsigned long addr = home->huge ? base : home->vmf->address & PAGE_MASK;
+
+	uvm_window_get(&home->gpu->windows, vma, addr,
+		       home->huge ? UVM_BLOCK_SIZE : UVM_WINDOW_MIN,
+		       &home->start, &home->end);
+	uvm_advise_clip(vma->vm_mm, addr, &home->start, &home->end);
+	if (home->huge) {
+		home->start = base;
+		home->end = max(home->end, base + UVM_BLOCK_SIZE);
+	}
 }
 
 /* Is it mapped as a whole? Older kernels have no such private pages. */
@@ -258,7 +296,8 @@ static bool uvm_fault_is_huge(const struct vm_fault *vmf)
  *
  * Brings back a window around it. A copy fails also when its engine is reset for
  * the sake of another batch that hangs, and the page is still good: so it is tried
- * again. Takes no lock of ours but those of the copy engine and of the allocators. Called by core mm with mmap_lock held.
+ * again. Takes no lock of ours but those of the copy engine and of the allocators.
+ * Called by core mm with mmap_lock held.
  *
  * Return: 0 if the fault should be looked at again; VM_FAULT_RETRY if it should,
  * too, and mmap_lock is dropped, if the fault's flags allow that; VM_FAULT_OOM; or
@@ -266,22 +305,20 @@ static bool uvm_fault_is_huge(const struct vm_fault *vmf)
  */
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 {
-	struct uvm_gpu *gpu = uvm_gpu_of_page(vmf->page);
-	unsigned long start, end, base = ALIGN_DOWN(vmf->address, UVM_BLOCK_SIZE);
+	unsigned long base = ALIGN_DOWN(vmf->address, UVM_BLOCK_SIZE);
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	bool huge = uvm_fault_is_huge(vmf);
+	struct uvm_homecoming home = {
+		.vmf = vmf,
+		.gpu = uvm_gpu_of_page(vmf->page),
+		.huge = uvm_fault_is_huge(vmf),
+	};
 	vm_fault_t ret;
 
-	if (huge && uvm_split_awaited(mm, base))
+	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);
-	uvm_window_get(&gpu->windows, vmf->vma, vmf->address & PAGE_MASK,
-		       huge ? UVM_BLOCK_SIZE : UVM_WINDOW_MIN, &start, &end);
-	/* Others in the window may be where they have to stay; but not in one page. */
-	if (!huge)
-		uvm_advise_clip(mm, vmf->address & PAGE_MASK, &start, &end);
-	ret = uvm_fault_move(vmf, gpu, start, end,
-			     huge ? UVM_BLOCK_SIZE : UVM_CPU_FAULT_PIECE);
-	if (ret == VM_FAULT_OOM && huge && uvm_split_begin(mm, base))
+	uvm_home_window(&home, base);
+	ret = uvm_home_run(&home);
+	if (ret == VM_FAULT_OOM && home.huge && uvm_split_begin(mm, base))
 		return uvm_fault_again(vmf);
 	return ret;
 }

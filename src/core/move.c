@@ -37,11 +37,12 @@ struct uvm_move *uvm_move_alloc(unsigned int max)
 {
 	struct uvm_move *mv;
 
-	mv = kvzalloc(sizeof(*mv) +
+	mv = kvmalloc(sizeof(*mv) +
 		      max * (3 * sizeof(unsigned long) + sizeof(*mv->runs) +
 			     sizeof(struct uvm_gpu_segment)), GFP_KERNEL);
 	if (!mv)
 		return NULL;
+	memset(mv, 0, sizeof(*mv));
 	mv->max = max;
 	mv->seg = (void *)(mv + 1);
 	mv->runs = (void *)(mv->seg + max);
