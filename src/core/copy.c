@@ -2,8 +2,8 @@
 /**
  * DOC: Copies
  *
- * Owns a batch from its first segment to the moment when the engine makes no more
- * access for it. uvm_copy_finish() waits with a limit; past it the engine, then the
+ * Owns a batch from its first segment to the moment when no engine makes an access for
+ * it any more. A large one is halved, for two engines. uvm_copy_finish() waits with a limit; past it the engine, then the
  * GPU, is reset. Only the end of the batch gives its pages back: if even the reset
  * fails, the caller is told to leak them, and the GPU gets no copies any more, so that
  * no more is lost. If such a batch is about the memory of another GPU, that stays where
@@ -26,12 +26,11 @@ void uvm_copy_init(struct uvm_copy *copy, struct uvm_gpu *gpu,
 		   struct uvm_gpu_segment *seg, unsigned int max)
 {
 	copy->gpu = gpu;
-	copy->fence = NULL;
 	copy->seg = seg;
 	copy->nr = 0;
 	copy->max = max;
-	copy->engine = (unsigned int)atomic_inc_return(&gpu->next_engine) %
-		       gpu->desc.copy_engines;
+	copy->parts = 0;
+	copy->error = 0;
 }
 
 static bool uvm_copy_merge(struct uvm_gpu_segment *last,
@@ -61,37 +60,98 @@ void uvm_copy_add(struct uvm_copy *copy, const struct uvm_gpu_segment *seg)
 		copy->seg[copy->nr++] = *seg;
 }
 
+/* So much is worth the time of a second engine. */
+#define UVM_COPY_WORTH_TWO	SZ_1M
+
+static u64 uvm_copy_bytes(const struct uvm_copy *copy)
+{
+	unsigned int i;
+	u64 bytes = 0;
+
+	for (i = 0; i < copy->nr; i++)
+		bytes += copy->seg[i].length;
+	return bytes;
+}
+
+/* Makes two of segment @i, the first of them @length bytes long. */
+static void uvm_copy_cut(struct uvm_copy *copy, unsigned int i, u32 length)
+{
+	struct uvm_gpu_segment *seg = &copy->seg[i];
+
+	memmove(seg + 1, seg, (copy->nr - i) * sizeof(*seg));
+	copy->nr++;
+	seg[0].length = length;
+	seg[1].length -= length;
+	seg[1].dst += length;
+	if (seg[1].kind != UVM_COPY_FILL)
+		seg[1].src += length;
+}
+
+/* How many segments are one half of the batch, as near as can be; one may be cut. */
+static unsigned int uvm_copy_halve(struct uvm_copy *copy, u64 bytes)
+{
+	u64 left = ALIGN_DOWN(bytes / 2, PAGE_SIZE);
+	unsigned int i;
+
+	for (i = 0; left >= copy->seg[i].length; i++)
+		left -= copy->seg[i].length;
+	if (left && copy->nr < copy->max)
+		uvm_copy_cut(copy, i++, left);
+	return i;
+}
+
+/* What each engine gets. Returns the number of parts. */
+static unsigned int uvm_copy_divide(struct uvm_copy *copy)
+{
+	u64 bytes = uvm_copy_bytes(copy);
+	unsigned int half = 0;
+
+	if (copy->gpu->desc.copy_engines > 1 && bytes >= UVM_COPY_WORTH_TWO)
+		half = uvm_copy_halve(copy, bytes);
+	copy->part[0] = (struct uvm_copy_part){ .nr = half ?: copy->nr };
+	copy->part[1] = (struct uvm_copy_part){ .first = half, .nr = copy->nr - half };
+	return half ? 2 : 1;
+}
+
+static int uvm_copy_start_part(struct uvm_copy *copy, struct uvm_copy_part *part)
+{
+	struct uvm_gpu *gpu = copy->gpu;
+
+	part->engine = (unsigned int)atomic_inc_return(&gpu->next_engine) %
+		       gpu->desc.copy_engines;
+	part->fence = gpu->desc.ops->copy(gpu, part->engine, copy->seg + part->first,
+					  part->nr);
+	return PTR_ERR_OR_ZERO(part->fence);
+}
+
 /**
- * uvm_copy_start() - hand the batch to the engine
+ * uvm_copy_start() - hand the batch to engines
  * @copy: the batch; nothing happens if it is empty
  *
- * Return: 0, or what the backend says, or -EIO if the GPU could not be reset once; then
+ * Return: 0; or what the backend says, or -EIO if the GPU could not be reset once: then
  * no copy was started.
  */
 int uvm_copy_start(struct uvm_copy *copy)
 {
-	struct uvm_gpu *gpu = copy->gpu;
-	struct dma_fence *fence;
+	unsigned int parts;
 
 	if (!copy->nr)
 		return 0;
-	if (READ_ONCE(gpu->lost))
+	if (READ_ONCE(copy->gpu->lost))
 		return -EIO;
-	fence = gpu->desc.ops->copy(gpu, copy->engine, copy->seg, copy->nr);
-	if (IS_ERR(fence))
-		return PTR_ERR(fence);
-	copy->fence = fence;
-	return 0;
+	parts = uvm_copy_divide(copy);
+	while (copy->parts < parts && !copy->error) {
+		copy->error = uvm_copy_start_part(copy, &copy->part[copy->parts]);
+		copy->parts += !copy->error;
+	}
+	return copy->parts ? 0 : copy->error;
 }
 
 /* The engine did not answer in time. Whether this helped, the fence tells. */
-static void uvm_copy_reset(struct uvm_copy *copy)
+static void uvm_copy_reset(struct uvm_gpu *gpu, unsigned int engine)
 {
-	struct uvm_gpu *gpu = copy->gpu;
-
-	pr_err("%s: copy engine %u hangs, resetting it\n", gpu->name,
-	       copy->engine);
-	if (!gpu->desc.ops->reset(gpu, UVM_RESET_ENGINE, copy->engine))
+	pr_err("%s: copy engine %u hangs, resetting it\n", gpu->name, engine);
+	if (!gpu->desc.ops->reset(gpu, UVM_RESET_ENGINE, engine))
 		return;
 	pr_err("%s: engine reset failed, resetting the GPU\n", gpu->name);
 	gpu->desc.ops->reset(gpu, UVM_RESET_GPU, 0);
@@ -146,55 +206,68 @@ static void uvm_stray_begin(struct dma_fence *fence, struct uvm_gpu *peer)
 	}
 }
 
-/* The batch may still read other GPUs' memory. */
-static void uvm_copy_stray(struct uvm_copy *copy)
+/* The part may still read other GPUs' memory. */
+static void uvm_copy_stray(const struct uvm_copy *copy,
+			   const struct uvm_copy_part *part)
 {
 	struct uvm_gpu *last = NULL;
 	unsigned int i;
 
-	for (i = 0; i < copy->nr; i++) {
+	for (i = part->first; i < part->first + part->nr; i++) {
 		const struct uvm_gpu_segment *seg = &copy->seg[i];
 
 		if (seg->src_aperture != UVM_APERTURE_PEER &&
 		    seg->dst_aperture != UVM_APERTURE_PEER)
 			continue;
 		if (seg->peer != last)
-			uvm_stray_begin(copy->fence, seg->peer);
+			uvm_stray_begin(part->fence, seg->peer);
 		last = seg->peer;
 	}
+}
+
+static int uvm_copy_finish_part(struct uvm_copy *copy, struct uvm_copy_part *part)
+{
+	struct uvm_gpu *gpu = copy->gpu;
+	int ret = 0;
+
+	if (!dma_fence_wait_timeout(part->fence, false,
+			msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
+		uvm_copy_reset(gpu, part->engine);
+	if (!dma_fence_is_signaled(part->fence)) {
+		pr_err("%s: reset failed, the batch's pages are lost\n",
+		       gpu->name);
+		WRITE_ONCE(gpu->lost, true);
+		uvm_copy_stray(copy, part);
+		ret = -ETIMEDOUT;
+	} else if (dma_fence_get_status(part->fence) < 0) {
+		ret = -EIO;
+	}
+	dma_fence_put(part->fence);
+	return ret;
 }
 
 /**
  * uvm_copy_finish() - wait until the batch is over
  * @copy: the batch; an empty one is over
  *
- * Not interruptible: the memory of the batch is the engine's until it is over.
- * Bounded by the engine's time limit and the resets.
+ * Not interruptible: the memory of the batch is the engines' until it is over.
+ * Bounded by the engines' time limit and the resets.
  *
- * Return: 0 if all was copied; -EIO if it wasn't, and the memory is ours again;
- * -ETIMEDOUT if the engine may still touch the memory: leak it, and the segments,
- * which the engine may still read.
+ * Return: 0 if all was copied; -EIO, or what the backend said, if it wasn't, and the
+ * memory is ours again; -ETIMEDOUT if an engine may still touch the memory: leak it,
+ * and the segments, which the engine may still read.
  */
 int uvm_copy_finish(struct uvm_copy *copy)
 {
-	struct uvm_gpu *gpu = copy->gpu;
-	int ret = 0;
+	int ret = copy->error, err;
+	unsigned int i;
 
-	if (!copy->fence)
-		return 0;
-	if (!dma_fence_wait_timeout(copy->fence, false,
-			msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
-		uvm_copy_reset(copy);
-	if (!dma_fence_is_signaled(copy->fence)) {
-		pr_err("%s: reset failed, the batch's pages are lost\n",
-		       gpu->name);
-		WRITE_ONCE(gpu->lost, true);
-		uvm_copy_stray(copy);
-		ret = -ETIMEDOUT;
-	} else if (dma_fence_get_status(copy->fence) < 0) {
-		ret = -EIO;
+	for (i = 0; i < copy->parts; i++) {
+		err = uvm_copy_finish_part(copy, &copy->part[i]);
+		if (err == -ETIMEDOUT || !ret)
+			ret = err;
 	}
-	dma_fence_put(copy->fence);
-	copy->fence = NULL;
+	copy->parts = 0;
+	copy->error = 0;
 	return ret;
 }

@@ -674,22 +674,41 @@ void uvm_mirror_sync(void);
 
 /* ---- copies (copy.c) ---- */
 
+/* A batch goes to so many engines at most. */
+#define UVM_COPY_PARTS	2
+
 /**
- * struct uvm_copy - one batch on a copy engine
- * @gpu: whose engine
+ * struct uvm_copy_part - what one engine does of a batch
  * @engine: its number
- * @fence: NULL before uvm_copy_start()
+ * @first: the first of &uvm_copy.seg
+ * @nr: how many
+ * @fence: signals when it is over
+ */
+struct uvm_copy_part {
+	unsigned int engine;
+	unsigned int first;
+	unsigned int nr;
+	struct dma_fence *fence;
+};
+
+/**
+ * struct uvm_copy - one batch for copy engines
+ * @gpu: whose engines
  * @nr: segments in @seg
  * @max: room in @seg
  * @seg: merged where both sides are contiguous
+ * @parts: parts that were started
+ * @part: those
+ * @error: why not all were
  */
 struct uvm_copy {
 	struct uvm_gpu *gpu;
-	unsigned int engine;
-	struct dma_fence *fence;
 	unsigned int nr;
 	unsigned int max;
 	struct uvm_gpu_segment *seg;
+	unsigned int parts;
+	struct uvm_copy_part part[UVM_COPY_PARTS];
+	int error;
 };
 
 void uvm_copy_init(struct uvm_copy *copy, struct uvm_gpu *gpu,
