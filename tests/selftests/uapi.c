@@ -2484,7 +2484,7 @@ TEST(policy_stays_in_hugetlb)
 	ASSERT_TRUE(q != MAP_FAILED);
 	ASSERT_RET(space_open(&s), 0);
 	set_prefetch(s.fd, p, 0, HUGE / PAGE, 0);
-	set_prefetch(s.fd, q, 0, HUGE / PAGE, 0);
+	set_migration(s.fd, q, 0, HUGE / PAGE, 0);
 	p[0] = 1;
 	q[0] = 1;
 	/* old kernels can't */
