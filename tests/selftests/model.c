@@ -76,7 +76,7 @@
 /* A run that takes longer is stopped: then what UVM_OPS asks for isn't done. */
 #define MAX_SECONDS	(30 * 60)
 /* Without UVM_OPS: so many, or what so much time is enough for; see harness_rounds() */
-#define OPS		40000
+#define OPS		30000
 #define SLOW_OPS	40000
 #define SECONDS		20
 #define SLOW_SECONDS	90
