@@ -99,7 +99,7 @@ void uvm_channel_failed(struct uvm_gpu_channel *channel, u64 address)
 EXPORT_SYMBOL_GPL(uvm_channel_failed);
 
 /*
- * Records why the channel of @fault stops, before the backend is told to stop it.
+ * Records why the channel of @fault stopped, which the backend did just now.
  * A channel that is gone is none of our business any more.
  */
 void uvm_channel_faulted(struct uvm_gpu_space *gs,

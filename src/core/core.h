@@ -251,7 +251,7 @@ struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index,
 extern struct workqueue_struct *uvm_gpu_wq;
 /* Releases mms. Waits for engines, and for works of uvm_gpu_wq. */
 extern struct workqueue_struct *uvm_release_wq;
-/* Brings pages home. Tries for mmap_locks, and waits for none. */
+/* Brings pages home. Tries for mmap_locks at most, and waits for none. */
 extern struct workqueue_struct *uvm_evacuate_wq;
 
 /* ---- VA spaces (va_space.c, mm.c) ---- */

@@ -3,7 +3,8 @@
  * DOC: CPU faults in private memory
  *
  * Owns what happens when a CPU touches a page that only a GPU can reach: the page comes
- * home, and a window around it.
+ * home, and a window around it. A window of several blocks keeps two CPUs busy: its
+ * second half is a work, which the fault does itself if nobody has begun it by then.
  *
  * A huge page comes as a whole, or not at all: core can't split it for the fault, which
  * has a reference to it. So if there is no huge page for it in system memory, a work
@@ -162,10 +163,11 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 /**
  * struct uvm_homecoming - a window on its way home, in pieces
  * @vmf: the fault
- * @gpu: that has the page; core mm holds the page, and that its GPU
+ * @gpu: that has the page
  * @huge: it is a huge page
  * @start: first byte of the window
  * @end: the byte after its last one
+ * @work: has it done by another CPU, under the mmap_lock of the fault that waits for it
  * @moves: two pieces, so that one is set up while the other is copied; or just one
  * @result: what the fault gets, so far
  */
@@ -175,6 +177,7 @@ struct uvm_homecoming {
 	bool huge;
 	unsigned long start;
 	unsigned long end;
+	struct work_struct work;
 	struct uvm_move *moves[2];
 	vm_fault_t result;
 };
@@ -252,6 +255,13 @@ static bool uvm_home_alloc(struct uvm_homecoming *home)
 	return home->moves[0] && home->moves[1];
 }
 
+static void uvm_home_free(struct uvm_homecoming *home)
+{
+	uvm_move_free(home->moves[1]);
+	uvm_move_free(home->moves[0]);
+}
+
+/* The part of the window with the fault in it. */
 static vm_fault_t uvm_home_run(struct uvm_homecoming *home)
 {
 	int tries = UVM_CPU_FAULT_TRIES;
@@ -259,10 +269,41 @@ static vm_fault_t uvm_home_run(struct uvm_homecoming *home)
 	home->result = uvm_home_alloc(home) ? VM_FAULT_SIGBUS : VM_FAULT_OOM;
 	while (tries-- && home->result == VM_FAULT_SIGBUS)
 		uvm_home_move(home);
-	uvm_stats_add(&home->gpu->stats, UVM_STAT_CPU_FAULTS, 1);
-	uvm_move_free(home->moves[1]);
-	uvm_move_free(home->moves[0]);
+	uvm_home_free(home);
 	return home->result;
+}
+
+/* The part without. */
+static void uvm_home_work(struct work_struct *work)
+{
+	struct uvm_homecoming *home =
+		container_of(work, struct uvm_homecoming, work);
+
+	if (uvm_home_alloc(home))
+		uvm_home_move(home);
+	uvm_home_free(home);
+}
+
+/* All of the window, by two CPUs if it is large. */
+static vm_fault_t uvm_home_share(struct uvm_homecoming *home)
+{
+	unsigned long half = ALIGN(home->start / 2 + home->end / 2, UVM_BLOCK_SIZE);
+	struct uvm_homecoming rest = *home;
+	vm_fault_t ret;
+
+	if (half >= home->end || half <= home->vmf->address || num_online_cpus() < 2)
+		return uvm_home_run(home);
+	INIT_WORK_ONSTACK(&rest.work, uvm_home_work);
+	rest.start = half;
+	home->end = half;
+	queue_work(uvm_evacuate_wq, &rest.work);
+	ret = uvm_home_run(home);
+	if (cancel_work(&rest.work))
+		uvm_home_work(&rest.work);
+	else
+		flush_work(&rest.work);
+	destroy_work_on_stack(&rest.work);
+	return ret;
 }
 
 /*
@@ -317,7 +358,9 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);
 	uvm_home_window(&home, base);
-	ret = uvm_home_run(&home);
+	ret = uvm_home_share(&home);
+	/* Core mm holds the page, and that its GPU. */
+	uvm_stats_add(&home.gpu->stats, UVM_STAT_CPU_FAULTS, 1);
 	if (ret == VM_FAULT_OOM && home.huge && uvm_split_begin(mm, base))
 		return uvm_fault_again(vmf);
 	return ret;
