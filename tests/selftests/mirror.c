@@ -1122,7 +1122,7 @@ static void come_home_starving(struct fix *f, char *p, uint64_t seed)
 	int i, ret;
 
 	fix_to_gpu(f, p, HUGE);
-	if (!pages_fail(0, 10)) {
+	if (!pages_fail(0, 40)) {
 		harness_note("the kernel injects no failures");
 		return;
 	}
@@ -1138,7 +1138,7 @@ static void come_home_starving(struct fix *f, char *p, uint64_t seed)
 	EXPECT_PATTERN(p, HUGE, seed);
 	/* and where the CPU's fault brings it */
 	fix_to_gpu(f, p, HUGE);
-	ASSERT_TRUE(pages_fail(0, 10));
+	ASSERT_TRUE(pages_fail(0, 40));
 	EXPECT_PATTERN(p, HUGE, seed);
 	pages_fail_no_more();
 }
