@@ -658,7 +658,7 @@ int uvm_mirror_block(struct uvm_gpu_space *gs, struct uvm_mirror_request *req,
 const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *req);
 void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
 		      unsigned long end);
-bool uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
+void uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
 		      unsigned long npages, unsigned long *taken);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);

@@ -31,6 +31,7 @@
  * @cmd: the argument; its counts are filled in
  * @moves: two blocks, so that one is set up while the other is copied
  * @next: which of @moves the next block takes
+ * @alone: pages of the blocks that GPUs had for themselves before
  * @pfns: room for a snapshot
  */
 struct uvm_migration {
@@ -41,6 +42,7 @@ struct uvm_migration {
 	struct uvm_migrate *cmd;
 	struct uvm_move *moves[2];
 	unsigned int next;
+	DECLARE_BITMAP(alone[2], UVM_BLOCK_PAGES);
 	unsigned long pfns[UVM_BLOCK_PAGES];
 };
 
@@ -205,17 +207,16 @@ static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
 
 /*
  * Takes back what GPUs have for themselves: HMM shows it as absent, and core doesn't
- * collect it. What goes to a GPU is populated in any case.
+ * collect it.
  */
 static void uvm_settle_take_back(struct uvm_migration *mig, struct uvm_move *mv)
 {
-	DECLARE_BITMAP(taken, UVM_BLOCK_PAGES) = {};
+	const unsigned long *alone = mig->alone[mv == mig->moves[1]];
 	unsigned int first, end;
 
-	if (mig->dest.gpu || mig->gone ||
-	    !uvm_mirror_taken(mig->vs, mv->base, mv->npages, taken))
+	if (mig->gone)
 		return;
-	for_each_set_bitrange(first, end, taken, mv->npages)
+	for_each_set_bitrange(first, end, alone, mv->npages)
 		uvm_settle_populate(mig, mv->base + first * PAGE_SIZE, end - first,
 				    mig->pfns);
 }
@@ -258,6 +259,20 @@ static void uvm_migration_account(struct uvm_migration *mig, struct uvm_move *mv
 	mv->npages = 0;
 }
 
+/*
+ * The mirror knows no more who has a page alone once the move began, of which it is told
+ * as of any change. What goes to a GPU is populated in any case.
+ */
+static void uvm_migration_note_alone(struct uvm_migration *mig,
+				     const struct uvm_move *mv)
+{
+	unsigned long *alone = mig->alone[mv == mig->moves[1]];
+
+	bitmap_zero(alone, UVM_BLOCK_PAGES);
+	if (!mig->dest.gpu)
+		uvm_mirror_taken(mig->vs, mv->base, mv->npages, alone);
+}
+
 /* Sets one block off while the one before it is still being copied. */
 static void uvm_migration_block(struct uvm_migration *mig,
 				struct vm_area_struct *vma, unsigned long start,
@@ -269,6 +284,7 @@ static void uvm_migration_block(struct uvm_migration *mig,
 			       UVM_SELECT_OURS : MIGRATE_VMA_SELECT_SYSTEM;
 
 	uvm_move_reset(mv, start, end);
+	uvm_migration_note_alone(mig, mv);
 	mv->under_way = !uvm_move_begin(mv, vma, start, end, select, &mig->dest,
 					NULL);
 	uvm_migration_end(mig, before);

@@ -1117,28 +1117,24 @@ const unsigned long *uvm_mirror_atomics_left(const struct uvm_mirror_request *re
 	return req->atomic;
 }
 
-static bool uvm_block_taken(struct uvm_gpu_space *gs, unsigned long start,
+static void uvm_block_taken(struct uvm_gpu_space *gs, unsigned long start,
 			    unsigned long npages, unsigned long *taken)
 {
 	struct uvm_span *span = xa_load(&gs->spans, start >> UVM_SPAN_SHIFT);
 	unsigned long i, first = (start >> PAGE_SHIFT) % UVM_BLOCK_PAGES;
 	struct uvm_dma_block *block;
-	bool any = false;
 
 	if (!span)
-		return false;
+		return;
 	mutex_lock(&gs->notifier_lock);
 	block = span->blocks[uvm_span_block(start)];
 	for (i = 0; block && i < npages; i++) {
 		dma_addr_t map = block->map[first + i];
 
-		if (map == UVM_DMA_NONE || !(map & UVM_DMA_ALONE))
-			continue;
-		__set_bit(i, taken);
-		any = true;
+		if (map != UVM_DMA_NONE && map & UVM_DMA_ALONE)
+			__set_bit(i, taken);
 	}
 	mutex_unlock(&gs->notifier_lock);
-	return any;
 }
 
 /**
@@ -1151,24 +1147,21 @@ static bool uvm_block_taken(struct uvm_gpu_space *gs, unsigned long start,
  * The CPU's page table tells them from absent ones, but HMM doesn't. A hint: the next
  * moment they may be the CPU's again.
  *
- * Return: true if there are any.
  */
-bool uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
+void uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
 		      unsigned long npages, unsigned long *taken)
 {
 	struct uvm_gpu_space *gs;
 	unsigned long id;
-	bool any = false;
 
 	down_read(&vs->lock);
 	xa_for_each(&vs->gpu_spaces, id, gs) {
 		if (!uvm_gpu_space_enter(gs))
 			continue;
-		any |= uvm_block_taken(gs, start, npages, taken);
+		uvm_block_taken(gs, start, npages, taken);
 		uvm_gpu_space_leave(gs);
 	}
 	up_read(&vs->lock);
-	return any;
 }
 
 /**
