@@ -335,14 +335,15 @@ static bool uvm_service_is_full(const struct uvm_service *svc)
 }
 
 /*
- * Is there nothing to sort, since all pages are alike? A huge page of system memory that
- * may be written, and whose way to the GPU nothing bars.
+ * Is there nothing to sort, since all pages are alike, and of one part? A huge page of
+ * system memory that may be written, and whose way to the GPU nothing bars.
  */
 static bool uvm_part_is_plain(const struct uvm_service *svc,
 			      const struct uvm_part *part)
 {
-	return svc->whole && svc->mode == UVM_SERVICE_FAULTS && part->dest.gpu &&
-	       !part->stay && !part->home && svc->pfns[0] & HMM_PFN_WRITE &&
+	return svc->whole && part->first == 0 && part->end == UVM_BLOCK_PAGES &&
+	       svc->mode == UVM_SERVICE_FAULTS && part->dest.gpu && !part->stay &&
+	       !part->home && svc->pfns[0] & HMM_PFN_WRITE &&
 	       !test_bit(0, svc->there) && !test_bit(0, svc->other);
 }
 
