@@ -188,7 +188,7 @@ static unsigned long uvm_home_piece(const struct uvm_homecoming *home,
 {
 	unsigned long next = ALIGN(addr + 1, UVM_BLOCK_SIZE);
 
-	if (!home->huge && home->vmf->address < next)
+	if (!home->huge && home->vmf->address >= next - UVM_BLOCK_SIZE)
 		next = min(next, addr + UVM_CPU_FAULT_PIECE);
 	return min(next, home->end);
 }
