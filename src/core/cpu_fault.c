@@ -164,6 +164,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * struct uvm_homecoming - a window on its way home, in pieces
  * @vmf: the fault
  * @gpu: that has the page
+ * @dest: where its pages go, and those of no other GPU
  * @huge: it is a huge page
  * @start: first byte of the window
  * @end: the byte after its last one
@@ -174,6 +175,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
 struct uvm_homecoming {
 	struct vm_fault *vmf;
 	struct uvm_gpu *gpu;
+	struct uvm_target dest;
 	bool huge;
 	unsigned long start;
 	unsigned long end;
@@ -208,7 +210,7 @@ static void uvm_home_begin(struct uvm_homecoming *home, struct uvm_move *mv,
 	uvm_move_reset(mv, start, end);
 	mv->under_way = !uvm_move_begin(mv, vmf->vma, start, end,
 					MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-					&uvm_target_home,
+					&home->dest,
 					uvm_home_has_fault(home, mv) ? vmf->page :
 								       NULL);
 }
@@ -218,7 +220,7 @@ static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
 	if (!mv->under_way)
 		return;
 	mv->under_way = false;
-	uvm_move_end(mv, &uvm_target_home);
+	uvm_move_end(mv, &home->dest);
 	uvm_stats_add(&home->gpu->stats, UVM_STAT_CPU_MOVED,
 		      bitmap_weight(mv->moved, mv->npages));
 	if (uvm_home_has_fault(home, mv))
@@ -351,10 +353,12 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	struct uvm_homecoming home = {
 		.vmf = vmf,
 		.gpu = uvm_gpu_of_page(vmf->page),
+		.dest = uvm_target_home,
 		.huge = uvm_fault_is_huge(vmf),
 	};
 	vm_fault_t ret;
 
+	home.dest.from = home.gpu->id;
 	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);
 	uvm_home_window(&home, base);
