@@ -309,6 +309,17 @@ static vm_fault_t uvm_home_share(struct uvm_homecoming *home)
 }
 
 /*
+ * Is the page mapped alone, but part of a large folio? Core splits that for the fault,
+ * which has its lock. Of a window with more of it, core takes its first page for locked
+ * when it no longer is; and where the split fails, a piece without the page of the fault
+ * waits for the lock of the folio, that is, for us.
+ */
+static bool uvm_fault_is_of_part(const struct vm_fault *vmf)
+{
+	return vmf->pte && PageCompound(vmf->page);
+}
+
+/*
  * The window around the page. Others in it may be where they have to stay; but not in
  * the same huge page.
  */
@@ -317,6 +328,11 @@ static void uvm_home_window(struct uvm_homecoming *home, unsigned long base)
 	struct vm_area_struct *vma = home->vmf->vma;
 	unsigned long addr = home->huge ? base : home->vmf->address & PAGE_MASK;
 
+	if (uvm_fault_is_of_part(home->vmf)) {
+		home->start = addr;
+		home->end = addr + PAGE_SIZE;
+		return;
+	}
 	uvm_window_get(&home->gpu->windows, vma, addr,
 		       home->huge ? UVM_BLOCK_SIZE : UVM_WINDOW_MIN,
 		       &home->start, &home->end);
