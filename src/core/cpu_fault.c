@@ -14,6 +14,7 @@
 #include "core.h"
 
 #include <linux/bitmap.h>
+#include <linux/cpuset.h>
 #include <linux/delay.h>
 #include <linux/migrate.h>
 #include <linux/module.h>
@@ -168,7 +169,8 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * @huge: it is a huge page
  * @start: first byte of the window
  * @end: the byte after its last one
- * @work: has it done by another CPU, under the mmap_lock of the fault that waits for it
+ * @work: has it done by another CPU, while the fault that waits for it has mmap_lock
+ * @done: somebody does it, or did
  * @moves: two pieces, so that one is set up while the other is copied; or just one
  * @result: what the fault gets, so far
  */
@@ -180,6 +182,7 @@ struct uvm_homecoming {
 	unsigned long start;
 	unsigned long end;
 	struct work_struct work;
+	bool done;
 	struct uvm_move *moves[2];
 	vm_fault_t result;
 };
@@ -276,14 +279,44 @@ static vm_fault_t uvm_home_run(struct uvm_homecoming *home)
 }
 
 /* The part without. */
+static void uvm_home_rest(struct uvm_homecoming *home)
+{
+	home->done = true;
+	if (uvm_home_alloc(home))
+		uvm_home_move(home);
+	uvm_home_free(home);
+}
+
+/*
+ * The fault has mmap_lock, and keeps the VMA; but core wants to see it taken by whoever
+ * walks its page tables. Somebody may wait to write: then it can't be had twice.
+ */
 static void uvm_home_work(struct work_struct *work)
 {
 	struct uvm_homecoming *home =
 		container_of(work, struct uvm_homecoming, work);
+	struct mm_struct *mm = home->vmf->vma->vm_mm;
 
-	if (uvm_home_alloc(home))
-		uvm_home_move(home);
-	uvm_home_free(home);
+	if (!mmap_read_trylock(mm))
+		return;
+	uvm_home_rest(home);
+	mmap_read_unlock(mm);
+}
+
+/*
+ * Would a work get memory from where the task gets it, and the way that it does? It has
+ * neither the task's policy nor its cpuset, nor what bars it from reclaim.
+ */
+static bool uvm_home_may_share(void)
+{
+	const unsigned int bars = PF_MEMALLOC | PF_MEMALLOC_NOIO | PF_MEMALLOC_NOFS;
+
+#ifdef CONFIG_NUMA
+	if (current->mempolicy)
+		return false;
+#endif
+	return num_online_cpus() > 1 && !(current->flags & bars) &&
+	       nodes_subset(node_states[N_MEMORY], cpuset_current_mems_allowed);
 }
 
 /* All of the window, by two CPUs if it is large. */
@@ -293,18 +326,18 @@ static vm_fault_t uvm_home_share(struct uvm_homecoming *home)
 	struct uvm_homecoming rest = *home;
 	vm_fault_t ret;
 
-	if (half >= home->end || half <= home->vmf->address || num_online_cpus() < 2)
+	if (half >= home->end || half <= home->vmf->address || !uvm_home_may_share())
 		return uvm_home_run(home);
 	INIT_WORK_ONSTACK(&rest.work, uvm_home_work);
 	rest.start = half;
 	home->end = half;
 	queue_work(uvm_evacuate_wq, &rest.work);
 	ret = uvm_home_run(home);
-	if (cancel_work(&rest.work))
-		uvm_home_work(&rest.work);
-	else
+	if (!cancel_work(&rest.work))
 		flush_work(&rest.work);
 	destroy_work_on_stack(&rest.work);
+	if (!rest.done)
+		uvm_home_rest(&rest);
 	return ret;
 }
 
