@@ -171,6 +171,7 @@ static vm_fault_t uvm_move_fault_result(struct uvm_move *mv, unsigned long addre
  * @end: the byte after its last one
  * @work: has it done by another CPU, while the fault that waits for it has mmap_lock
  * @done: somebody does it, or did
+ * @failed: a copy did
  * @moves: two pieces, so that one is set up while the other is copied; or just one
  * @result: what the fault gets, so far
  */
@@ -183,6 +184,7 @@ struct uvm_homecoming {
 	unsigned long end;
 	struct work_struct work;
 	bool done;
+	bool failed;
 	struct uvm_move *moves[2];
 	vm_fault_t result;
 };
@@ -224,6 +226,7 @@ static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
 		return;
 	mv->under_way = false;
 	uvm_move_end(mv, &home->dest);
+	home->failed |= mv->error;
 	uvm_stats_add(&home->gpu->stats, UVM_STAT_CPU_MOVED,
 		      bitmap_weight(mv->moved, mv->npages));
 	if (uvm_home_has_fault(home, mv))
@@ -231,13 +234,18 @@ static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
 						     PAGE_MASK);
 }
 
-/* All of the window; what doesn't make it stays. */
+/*
+ * All of the window; what doesn't make it stays. Each copy by an engine that hangs takes
+ * its time, so the first that fails is the last.
+ */
 static void uvm_home_move(struct uvm_homecoming *home)
 {
 	unsigned long addr, next;
 	unsigned int i = 0;
 
-	for (addr = home->start; addr < home->end; addr = next, i = !i) {
+	home->failed = false;
+	for (addr = home->start; addr < home->end && !home->failed;
+	     addr = next, i = !i) {
 		next = uvm_home_piece(home, addr);
 		uvm_home_end(home, home->moves[i]);
 		uvm_home_begin(home, home->moves[i], addr, next);
