@@ -9,6 +9,7 @@
 
 #include <linux/hugetlb.h>
 #include <linux/memremap.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
@@ -34,9 +35,11 @@ static inline struct dev_pagemap *page_pgmap(const struct page *page)
  */
 #if defined(UVM_HAVE_MIGRATE_PFN_COMPOUND) && defined(UVM_HAVE_FOLIO_SPLIT) && \
 	IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)
+#define UVM_HAVE_HUGE_MOVES
 #define UVM_HUGE_MOVES			true
 #else
 #define UVM_HUGE_MOVES			false
+#undef MIGRATE_PFN_COMPOUND
 #define MIGRATE_PFN_COMPOUND		0UL
 #define MIGRATE_VMA_SELECT_COMPOUND	0UL
 #endif
@@ -60,7 +63,7 @@ static inline void uvm_zone_device_folio_init(struct page *page,
 static inline struct page *uvm_alloc_huge_page(struct vm_area_struct *vma,
 					       unsigned long addr, int node)
 {
-#ifdef UVM_HAVE_MIGRATE_PFN_COMPOUND
+#ifdef UVM_HAVE_HUGE_MOVES
 	const gfp_t gfp = GFP_TRANSHUGE | __GFP_NORETRY;
 	struct folio *folio;
 

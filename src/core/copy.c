@@ -3,11 +3,11 @@
  * DOC: Copies
  *
  * Owns a batch from its first segment to the moment when no engine makes an access for
- * it any more. A large one is halved, for two engines. uvm_copy_finish() waits with a limit; past it the engine, then the
- * GPU, is reset. Only the end of the batch gives its pages back: if even the reset
- * fails, the caller is told to leak them, and the GPU gets no copies any more, so that
- * no more is lost. If such a batch is about the memory of another GPU, that stays where
- * it is until the fence signals after all: &uvm_gpu.strays.
+ * it any more. A large one is halved, for two engines. uvm_copy_finish() waits with a
+ * limit; past it the engine, then the GPU, is reset. Only the end of the batch gives its
+ * pages back: if even the reset fails, the caller is told to leak them, and the GPU gets
+ * no copies any more, so that no more is lost. If such a batch is about the memory of
+ * another GPU, that stays where it is until the fence signals after all: &uvm_gpu.strays.
  */
 #include "core.h"
 

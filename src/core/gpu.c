@@ -63,10 +63,11 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page)
 
 /*
  * Makes device pages ready for a migration, as one folio: locked, with one reference.
- * An @order other than 0 is for private memory. Their content is of a former life; the caller overwrites it before anyone looks. So are
- * the flags that a migration hands on, which nobody clears when a device page is
- * freed: without this, a page that was active once and is mlocked now would be both
- * active and unevictable, which core takes for a bug.
+ * An @order other than 0 is for private memory. Their content is of a former life; the
+ * caller overwrites it before anyone looks. So are the flags that a migration hands on,
+ * which nobody clears when a device page is freed: without this, a page that was active
+ * once and is mlocked now would be both active and unevictable, which core takes for a
+ * bug.
  */
 struct page *uvm_gpu_alloc_page(struct uvm_gpu *gpu, unsigned long index,
 				unsigned int order)
