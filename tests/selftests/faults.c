@@ -2097,7 +2097,7 @@ TEST_VT(move_widened, devices, 60)
 	char *p;
 
 	fix_open(&f, v);
-	delays_need_at(DELAY_AT_MIRROR, "60000");
+	delays_need_at("mirror", "60000");
 	p = blocks_pattern(&f, 1, 76);
 	stay(f.s.fd, p, HUGE);
 	for (i = 0; i < rounds; i++) {
@@ -2154,6 +2154,31 @@ TEST_V(window_grows, only_private)
 	EXPECT_EQ(fix_on_cpu(&f, p, 2 * HUGE), 3 * PART_PAGES);
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(fix_on_cpu(&f, AT(p, places[i]), PAGE), 1);
+	fix_close(&f);
+}
+
+static const struct variant huge_devices[] = {
+	{ "private_thp", UVM_MEMORY_PRIVATE, true },
+	{ "coherent_thp", UVM_MEMORY_COHERENT, true },
+	{ NULL },
+};
+
+/* Only a part of a huge page may move: the rest stays, whatever comes along otherwise. */
+TEST_V(policy_in_huge, huge_devices)
+{
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, HUGE, 82);
+	stay(f.s.fd, AT(p, BLOCK_PAGES / 2), HUGE / 2);
+	load(&f, AT(p, 3));
+	load(&f, AT(p, BLOCK_PAGES - 1));
+	EXPECT_AT(&f, p, 3, 4, gpu);
+	EXPECT_AT(&f, p, BLOCK_PAGES / 2, BLOCK_PAGES, cpu);
+	EXPECT_EQ(fix_gpu_sum(&f, p, HUGE), sum64(p, HUGE));
+	EXPECT_AT(&f, p, BLOCK_PAGES / 2, BLOCK_PAGES, cpu);
+	EXPECT_PATTERN(p, HUGE, 82);
 	fix_close(&f);
 }
 

@@ -791,6 +791,39 @@ TEST_V(huge_hole, private_huge)
 	fix_close(&f);
 }
 
+/*
+ * A huge page on the GPU that is mapped page by page, since a part of it is different:
+ * the CPU comes to it at its first pages, or somewhere.
+ */
+TEST_V(huge_in_part, private_huge)
+{
+	static const size_t at[] = { 0, 5, 15, 300 };
+	struct fix f;
+	size_t i;
+	char *p;
+
+	fix_open(&f, v);
+	for (i = 0; i < 3 * sizeof(at) / sizeof(at[0]); i++) {
+		size_t page = at[i / 3];
+
+		p = fix_pattern(&f, HUGE, 123);
+		fix_to_gpu(&f, p, HUGE);
+		if (i % 3 == 0)
+			ASSERT_RET(mprotect(p + 400 * PAGE, 100 * PAGE, PROT_READ), 0);
+		else if (i % 3 == 1)
+			ASSERT_RET(munmap(p + 400 * PAGE, 100 * PAGE), 0);
+		else
+			ASSERT_RET(madvise(p + 400 * PAGE, 100 * PAGE,
+					   MADV_DONTNEED), 0);
+		EXPECT_EQ(pattern_check_from(p + page * PAGE, PAGE, 123, page), -1);
+		EXPECT_EQ(fix_on_cpu(&f, p + page * PAGE, PAGE), 1);
+		EXPECT_PATTERN(p, 400 * PAGE, 123);
+		EXPECT_EQ(pattern_check_from(p + 500 * PAGE, 12 * PAGE, 123, 500), -1);
+		munmap(p, HUGE);
+	}
+	fix_close(&f);
+}
+
 /* The GPU has no 2 MiB in one piece left. */
 TEST_V(huge_to_pieces, private_huge)
 {
