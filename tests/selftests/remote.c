@@ -713,11 +713,10 @@ static void fork_counter(struct counting *c, unsigned int round)
 {
 	const uint64_t mine = 1ULL << 40;
 	uint64_t *word = c->gpu[0].word, seen;
-	pid_t pid = fork();
+	pid_t pid;
 
-	/* the kernel gives up if somebody has the page locked just then */
-	if (pid < 0 && errno == EBUSY)
-		return;
+	/* the kernel gives up if somebody has the page locked just then, and says so */
+	WAIT_FOR((pid = fork()) >= 0 || errno != ENOMEM);
 	ASSERT_GE(pid, 0);
 	if (!pid) {
 		seen = __atomic_fetch_add(word, mine, __ATOMIC_SEQ_CST);
