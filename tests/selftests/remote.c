@@ -378,10 +378,9 @@ static void *homer_main(void *arg)
 	struct uvm_migrate m;
 
 	while (!atomic_load(&h->stop)) {
-		if (!fix_on_gpu(&c->f, c->p, c->length)) {
-			tick();
+		tick();
+		if (!fix_on_gpu(&c->f, c->p, c->length))
 			continue;
-		}
 		ASSERT_RET(migrate(c->f.s.fd, c->p, c->length, UVM_DEST_CPU, 0, NULL,
 				   &m), 0);
 		expect_accounts(&m);
@@ -715,7 +714,7 @@ static void fork_counter(struct counting *c, unsigned int round)
 	uint64_t *word = c->gpu[0].word, seen;
 	pid_t pid;
 
-	/* the kernel gives up if somebody has the page locked just then, and says so */
+	/* the kernel gives up, with this, if somebody has the page locked just then */
 	WAIT_FOR((pid = fork()) >= 0 || errno != ENOMEM);
 	ASSERT_GE(pid, 0);
 	if (!pid) {
@@ -1428,7 +1427,7 @@ struct peer_racer {
 	size_t length;
 	uint64_t key;
 	unsigned int rounds;
-	atomic_bool done;
+	atomic_uint done;	/* rounds */
 	pthread_t thread;
 };
 
@@ -1436,20 +1435,27 @@ struct peer_racer {
 static void *peer_racer_main(void *arg)
 {
 	struct peer_racer *r = arg;
-	unsigned int i;
 
-	for (i = 0; i < 2 * r->rounds; i++)
+	for (; r->done < 2 * r->rounds; r->done++)
 		xor_by(r->f, r->channel, r->p, r->length, r->key);
-	atomic_store(&r->done, true);
 	return NULL;
 }
 
-/* Each GPU works on a half, wherever it is, and it is everywhere in turn. */
+static bool racers_done(struct peer_racer *r)
+{
+	return r[0].done + r[1].done == 2 * (r[0].rounds + r[1].rounds);
+}
+
+/*
+ * Each GPU works on a half, wherever it is, and it is everywhere in turn: whenever one
+ * of them is done with its half, and the other is in the middle of it.
+ */
 TEST_VT(peer_race, devices_huge, 60)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 5 : 40);
 	struct peer_racer r[2] = { 0 };
 	struct uvm_migrate m;
+	unsigned int at;
 	struct fix f;
 	char *p;
 
@@ -1464,12 +1470,14 @@ TEST_VT(peer_race, devices_huge, 60)
 		r[i].rounds = rounds;
 		ASSERT_EQ(pthread_create(&r[i].thread, NULL, peer_racer_main, &r[i]), 0);
 	}
-	for (i = 0; !atomic_load(&r[0].done) || !atomic_load(&r[1].done); i++) {
+	for (i = 0; !racers_done(r); i++) {
+		at = r[0].done + r[1].done;
 		ASSERT_RET(migrate(f.s.fd, p, f.length,
 				   i % 3 ? UVM_DEST_GPU : UVM_DEST_CPU, 0,
 				   i % 3 == 0 ? NULL :
 				   i % 3 == 1 ? f.gpu.uuid : f.gpu2.uuid, &m), 0);
 		expect_accounts(&m);
+		SOON(racers_done(r) || r[0].done + r[1].done != at, 20);
 	}
 	for (i = 0; i < 2; i++)
 		pthread_join(r[i].thread, NULL);
