@@ -126,7 +126,7 @@ void uvm_devmem_close(struct uvm_devmem *mem);
 /* ---- what a CPU fault brings home (window.c) ---- */
 
 #define UVM_WINDOW_MIN	((unsigned long)SZ_64K)
-#define UVM_WINDOW_MAX	((unsigned long)SZ_8M)
+#define UVM_WINDOW_MAX	((unsigned long)SZ_32M)
 #define UVM_WINDOW_BITS	5
 
 /**

@@ -19,6 +19,7 @@
 #include <linux/migrate.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "move.h"
@@ -235,17 +236,25 @@ static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
 }
 
 /*
- * All of the window; what doesn't make it stays. Each copy by an engine that hangs takes
- * its time, so the first that fails is the last.
+ * Is the next piece worth while? The first one has the page of the fault. Each copy by
+ * an engine that hangs takes its time, so the first that fails is the last.
  */
+static bool uvm_home_goes_on(const struct uvm_homecoming *home, unsigned long addr)
+{
+	if (addr == home->start)
+		return true;
+	return addr < home->end && !home->failed && !fatal_signal_pending(current) &&
+	       !mmap_lock_is_contended(home->vmf->vma->vm_mm);
+}
+
+/* All of the window; what doesn't make it stays. */
 static void uvm_home_move(struct uvm_homecoming *home)
 {
 	unsigned long addr, next;
 	unsigned int i = 0;
 
 	home->failed = false;
-	for (addr = home->start; addr < home->end && !home->failed;
-	     addr = next, i = !i) {
+	for (addr = home->start; uvm_home_goes_on(home, addr); addr = next, i = !i) {
 		next = uvm_home_piece(home, addr);
 		uvm_home_end(home, home->moves[i]);
 		uvm_home_begin(home, home->moves[i], addr, next);

@@ -4,7 +4,7 @@
  *
  * Owns the guess how much a CPU that touches private memory of a GPU will want to have
  * at home: 64 KiB at first, or a huge page, and twice as much each time that it goes on
- * where the last window ended, up to 8 MiB.
+ * where the last window ended, up to 32 MiB.
  *
  * A process whose memory is on a GPU need not have a VA space (a child after fork), so
  * what is remembered is kept with the GPU, in a few slots that those who fall into the
