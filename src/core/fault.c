@@ -315,7 +315,7 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 			return false;
 		ret = uvm_mirror_block(gs, queue->req, base, queue->access,
 				       uvm_service_hold(queue->svc));
-		if (ret == -EOPNOTSUPP && uvm_service_unmoved(queue->svc))
+		if (ret == -EOPNOTSUPP && uvm_service_again(queue->svc))
 			ret = -EAGAIN;
 	}
 	if (ret == -EAGAIN)

@@ -65,7 +65,7 @@ enum uvm_service_mode {
  * @mode: why pages are moved
  * @atomics: for UVM_SERVICE_ATOMICS: the pages
  * @renew: and those that can't move get new ones, each a folio of its own
- * @unmoved: and some didn't, though there was room
+ * @again: some are there, or would be, but for somebody who had them just then
  * @first: for UVM_SERVICE_HOT: the first page that is
  * @end: the page after the last one
  */
@@ -87,7 +87,7 @@ struct uvm_service {
 	enum uvm_service_mode mode;
 	const unsigned long *atomics;
 	bool renew;
-	bool unmoved;
+	bool again;
 	unsigned int first;
 	unsigned int end;
 };
@@ -417,6 +417,7 @@ static unsigned int uvm_part_move(struct uvm_service *svc,
 		for_each_set_bit(i, moved, end - first)
 			__clear_bit(first + i, map);
 	}
+	svc->again |= before > bitmap_weight(map, UVM_BLOCK_PAGES);
 	return before - bitmap_weight(map, UVM_BLOCK_PAGES);
 }
 
@@ -511,8 +512,8 @@ static bool uvm_part_serve_late(struct uvm_service *svc, const struct uvm_part *
 		return false;
 	if (svc->mode != UVM_SERVICE_ATOMICS)
 		return true;
-	svc->unmoved |= part->dest.gpu && !bitmap_empty(svc->late, UVM_BLOCK_PAGES) &&
-			!uvm_service_is_full(svc);
+	svc->again |= part->dest.gpu && !bitmap_empty(svc->late, UVM_BLOCK_PAGES) &&
+		      !uvm_service_is_full(svc);
 	if (svc->renew)
 		uvm_part_renew(svc, part);
 	return true;
@@ -634,19 +635,21 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	svc->mode = UVM_SERVICE_ATOMICS;
 	svc->atomics = pages;
 	svc->renew = renew;
-	svc->unmoved = false;
+	svc->again = false;
 	entered = uvm_service_block(svc, base, access);
+	svc->again |= bitmap_intersects(svc->there, pages, UVM_BLOCK_PAGES);
 	svc->mode = UVM_SERVICE_FAULTS;
 	return entered;
 }
 
 /*
- * After uvm_service_atomics(): is there a page that should have moved, and could have,
- * but for somebody who had it just then?
+ * After uvm_service_atomics(): is it worth to look again, though atomics can't be had?
+ * Some page moved, and may have been moved back since; or it could have, but for
+ * somebody who had it just then.
  */
-bool uvm_service_unmoved(const struct uvm_service *svc)
+bool uvm_service_again(const struct uvm_service *svc)
 {
-	return svc->unmoved;
+	return svc->again;
 }
 
 /**

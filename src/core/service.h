@@ -13,7 +13,7 @@ bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base);
 bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access);
 bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access,
 			 const unsigned long *pages, bool renew);
-bool uvm_service_unmoved(const struct uvm_service *svc);
+bool uvm_service_again(const struct uvm_service *svc);
 bool uvm_service_hot(struct uvm_service *svc, unsigned long start,
 		     unsigned long end);
 const unsigned long *uvm_service_hold(const struct uvm_service *svc);

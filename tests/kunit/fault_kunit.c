@@ -56,7 +56,7 @@ bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access
 	return true;
 }
 
-bool uvm_service_unmoved(const struct uvm_service *svc)
+bool uvm_service_again(const struct uvm_service *svc)
 {
 	return false;
 }

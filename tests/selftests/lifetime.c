@@ -1153,8 +1153,9 @@ static void spin(uint64_t turns)
 
 static void compute_anew(void)
 {
+	/* not on the stack, which would stay in the GPU's memory */
+	uint64_t *seen = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 	struct uvm_sim_cmd sum;
-	uint64_t seen[1] = { 0 };
 	struct kit k;
 
 	kit_open(&k);
@@ -1164,6 +1165,7 @@ static void compute_anew(void)
 	EXPECT_PATTERN(k.buf, KIT_SIZE, 1);
 	space_close(&k.s);
 	munmap(k.buf, KIT_SIZE);
+	munmap(seen, PAGE);
 }
 
 static void expect_all_free(const struct uvm_gpu_info *gpus, int n)
