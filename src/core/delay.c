@@ -90,7 +90,7 @@ static ssize_t uvm_delay_points_write(struct file *filp, const char __user *ubuf
 	if (IS_ERR(names))
 		return PTR_ERR(names);
 	at = names;
-	while (point && (name = strsep(&at, " \n"))) {
+	while (point && (name = strsep(&at, "\n "))) {
 		if (!*name)
 			continue;
 		point = uvm_delay_point(name);

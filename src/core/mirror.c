@@ -43,11 +43,13 @@ DEFINE_STATIC_SRCU(uvm_mirror_srcu);
  * Return: what uvm_mirror_look_end() wants. Nothing waits for user space until then.
  */
 int uvm_mirror_look_begin(void)
+	__acquires(&uvm_mirror_srcu)
 {
 	return srcu_read_lock(&uvm_mirror_srcu);
 }
 
 void uvm_mirror_look_end(int srcu)
+	__releases(&uvm_mirror_srcu)
 {
 	srcu_read_unlock(&uvm_mirror_srcu, srcu);
 }

@@ -107,10 +107,10 @@ static unsigned int uvm_stream_fault(struct uvm_stream *stream, unsigned long bl
 	if (block == last)
 		return 0;
 	stream->last = block;
+	if (inside)
+		return 0;
 	if (stream->ahead && block == stream->edge) {
 		stream->ahead = min(2 * stream->ahead, UVM_STREAM_MAX);
-	} else if (inside) {
-		return 0;
 	} else {
 		stream->step = block > last ? 1 : -1;
 		stream->ahead = 1;

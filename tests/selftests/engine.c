@@ -330,11 +330,10 @@ static bool forbidden(struct fix *f, const char *p)
  */
 static void touch_program(void)
 {
-	extern const char __executable_start, etext;
-	volatile const char *p = &__executable_start;
+	const char *p;
 
-	for (; p < &etext; p += PAGE)
-		(void)*p;
+	for (p = program_start; p < program_end; p += PAGE)
+		(void)*(volatile const char *)p;
 	process_sleeps(getpid());
 }
 

@@ -125,6 +125,10 @@ void ksm_merge(void *p, size_t length);
 /* Pins for as long as the descriptor is open that it returns; -1 if that can't be. */
 int longterm_pin(void *p, size_t length);
 
+/* The program's code; the linker has the names. */
+extern const char program_start[] __asm__("__executable_start");
+extern const char program_end[] __asm__("etext");
+
 /* Time */
 
 /* Polls every millisecond, for @seconds at most: true as soon as @cond is. */
