@@ -6,6 +6,7 @@
 #include "mirror.h"
 
 #include <linux/delay.h>
+#include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 
 #include "move.h"
@@ -90,12 +91,18 @@ static unsigned int uvm_mirror_contended(struct uvm_mirror_request *req,
 /*
  * Whoever touches the page meanwhile waits for its lock. The GPU's access may go on at
  * once; what others of its accesses report again, for want of an entry, is dropped,
- * and reported after the next replay.
+ * and reported after the next replay. mmap_lock stays held, since fork() fails when it
+ * comes across an exclusive page that is locked; so who wants to change the address
+ * space isn't made to wait.
  */
 static void uvm_mirror_keep(struct uvm_gpu_space *gs, unsigned int us)
 {
+	ktime_t until = ktime_add_us(ktime_get(), us);
+
 	uvm_fault_replay(gs);
-	usleep_range(us, us + us / 4);
+	while (ktime_before(ktime_get(), until) &&
+	       !mmap_lock_is_contended(gs->vs->mm))
+		usleep_range(UVM_CONTENDED_HOLD_US, UVM_CONTENDED_HOLD_US * 5 / 4);
 }
 
 /*
@@ -128,13 +135,13 @@ static int uvm_mirror_take_exclusive(struct uvm_gpu_space *gs, struct uvm_span *
 		else
 			ret = uvm_mirror_write_atomic(gs, span, seq, addr, page);
 	}
-	mmap_read_unlock(mm);
 	if (!ret)
 		us = uvm_mirror_contended(req, addr, ktime_to_us(ktime_get()));
 	if (us)
 		uvm_mirror_keep(gs, us);
 	if (!IS_ERR(page))
 		uvm_put_exclusive(page);
+	mmap_read_unlock(mm);
 	return ret;
 }
 
