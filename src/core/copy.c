@@ -121,7 +121,10 @@ static int uvm_copy_start_part(struct uvm_copy *copy, struct uvm_copy_part *part
 		       gpu->desc.copy_engines;
 	part->fence = gpu->desc.ops->copy(gpu, part->engine, copy->seg + part->first,
 					  part->nr);
-	return PTR_ERR_OR_ZERO(part->fence);
+	if (!IS_ERR(part->fence))
+		return 0;
+	/* -ETIMEDOUT is about a batch that was begun. */
+	return part->fence == ERR_PTR(-ETIMEDOUT) ? -EIO : PTR_ERR(part->fence);
 }
 
 /**
