@@ -61,7 +61,7 @@ static bool uvm_split_try(const struct uvm_split *split)
 	vma = vma_lookup(split->mm, split->base);
 	if (vma && vma->vm_end - split->base >= UVM_BLOCK_SIZE)
 		done = uvm_migrate_home(vma, split->base,
-					split->base + UVM_WINDOW_MIN, UVM_ANY_GPU);
+					split->base + UVM_WINDOW_MIN, UVM_ANY_GPU) > 0;
 	mmap_read_unlock(split->mm);
 	return done;
 }
