@@ -114,10 +114,20 @@ boot() {
 }
 
 # An emulator that crashes (QEMU 7.2 does so once in a few hundred boots, while
-# the kernel sets up PCI) says nothing about its guest.
+# the kernel sets up PCI) says nothing about its guest. Nor does one that stands
+# still (rarer still) before the kernel's first process, and all that is ours, runs.
+flawed() {
+	case $rc in
+	139) echo "QEMU crashed" ;;
+	137) grep -q 'Run /init as init process' "$log.kernel" ||
+		echo "the kernel did not come as far as /init in $limit s" ;;
+	esac
+}
 boot
-if [ "$rc" = 139 ]; then
-	say "QEMU crashed: once more"
+flaw=$(flawed)
+if [ -n "$flaw" ]; then
+	say "$flaw: once more"
+	tail -n 3 "$log.kernel" >&2
 	boot
 fi
 
