@@ -2085,10 +2085,11 @@ TEST_VT(race_home, devices_huge, 60)
  * The page moves after the driver has looked where it is, and before the GPU is told:
  * the GPU must not work on what it has left. Where that moment can be made long.
  */
-TEST_VT(move_widened, devices, 60)
+TEST_VT(move_widened, devices_huge, 60)
 {
 	struct timespec moment = { .tv_nsec = 10000000 };
 	unsigned int i, rounds = harness_rounds(10);
+	size_t length = v->huge ? HUGE : PAGE;
 	struct uvm_sim_cmd c;
 	struct uvm_migrate m;
 	long long faults;
@@ -2102,15 +2103,19 @@ TEST_VT(move_widened, devices, 60)
 	stay(f.s.fd, p, HUGE);
 	for (i = 0; i < rounds; i++) {
 		/* the GPU faults again */
-		ASSERT_RET(mprotect(p, HUGE, PROT_READ), 0);
-		ASSERT_RET(mprotect(p, HUGE, PROT_READ | PROT_WRITE), 0);
+		if (v->huge) {
+			fix_to_gpu(&f, p, length);
+		} else {
+			ASSERT_RET(mprotect(p, HUGE, PROT_READ), 0);
+			ASSERT_RET(mprotect(p, HUGE, PROT_READ | PROT_WRITE), 0);
+		}
 		faults = count(&f, FAULTS);
 		c = CMD(XOR, .dst = ADDR(p), .length = PAGE, .arg0 = i);
 		ASSERT_RET(channel_submit(f.s.fd, f.channel, &c, 1, &point), 0);
 		ASSERT_TRUE(WAIT_FOR(count(&f, FAULTS) > faults));
 		nanosleep(&moment, NULL);
-		ASSERT_RET(migrate(f.s.fd, p, PAGE, UVM_DEST_CPU_NODE, i % 2, NULL, &m),
-			   0);
+		ASSERT_RET(migrate(f.s.fd, p, length, UVM_DEST_CPU_NODE, i % 2, NULL,
+				   &m), 0);
 		expect_accounts(&m);
 		EXPECT_RET(channel_wait(f.s.fd, f.channel, point, PATIENCE, NULL), 0);
 		cpu_xor(p, PAGE, i);
