@@ -23,6 +23,7 @@
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/slab.h>
 
 #include "move.h"
@@ -461,6 +462,30 @@ static bool uvm_move_is_block(unsigned long start, unsigned long end)
 }
 
 /*
+ * May a huge page of the VMA be mapped by another mm, too, since a fork? While the mm has
+ * its mmap_lock held, that can only end. The anon_vma of a VMA that was never forked is
+ * its only one, and its own child at most.
+ */
+static bool uvm_vma_may_share(const struct vm_area_struct *vma)
+{
+	return vma->anon_vma &&
+	       (!list_is_singular(&vma->anon_vma_chain) ||
+		READ_ONCE(vma->anon_vma->num_children) > 1);
+}
+
+/*
+ * Core (7.3) gives up a reference too many when somebody unmaps a huge page of private
+ * memory that is on its way: it takes the migration entry for that of a page that is
+ * mapped. Only another mm can come to that, so what it may share is split first.
+ */
+static bool uvm_move_may_be_shared(const struct uvm_move *mv)
+{
+	if (mv->args.fault_page)
+		return folio_mapcount(page_folio(mv->args.fault_page)) > 1;
+	return uvm_vma_may_share(mv->args.vma);
+}
+
+/*
  * Can a huge page move as one? To a GPU only into a chunk of its memory, which is taken
  * before core is asked: what core doesn't split then must find one.
  */
@@ -468,6 +493,8 @@ static bool uvm_move_takes_huge(struct uvm_move *mv, const struct uvm_target *de
 				unsigned long select)
 {
 	if (!UVM_HUGE_MOVES || !uvm_move_is_block(mv->args.start, mv->args.end))
+		return false;
+	if (select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE && uvm_move_may_be_shared(mv))
 		return false;
 	if (!dest->gpu)
 		return select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
