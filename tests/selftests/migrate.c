@@ -902,6 +902,51 @@ TEST_VT(huge_to_no_huge, private_huge, 60)
 	fix_close(&f);
 }
 
+static void child_unmaps(char *p, size_t length, pthread_barrier_t *ready,
+			 unsigned int us)
+{
+	struct timespec later = { .tv_nsec = us * 1000L };
+
+	pthread_barrier_wait(ready);
+	nanosleep(&later, NULL);
+	munmap(p, length);
+	_exit(0);
+}
+
+/*
+ * Children that have the same huge pages unmap them while they come home: to the CPU that
+ * touches them, or by command.
+ */
+TEST_VT(huge_unmapped_by_child, private_huge, 60)
+{
+	enum { CHILDREN = 4 };
+	unsigned int i, k, rounds = harness_rounds(30);
+	pthread_barrier_t *ready = shared_barrier(CHILDREN + 1);
+	pid_t pid[CHILDREN];
+	struct uvm_migrate m;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	for (i = 0; i < rounds; i++) {
+		p = fix_pattern(&f, f.length, 123);
+		fix_to_gpu(&f, p, f.length);
+		for (k = 0; k < CHILDREN; k++) {
+			pid[k] = child();
+			if (!pid[k])
+				child_unmaps(p, f.length, ready, (i % 8 + 8 * k) * 400);
+		}
+		pthread_barrier_wait(ready);
+		if (i % 2)
+			ASSERT_RET(to_cpu(&f, p, f.length, &m), 0);
+		EXPECT_PATTERN(p, f.length, 123);
+		for (k = 0; k < CHILDREN; k++)
+			EXPECT_EQ(child_wait(pid[k]), 0);
+		munmap(p, f.length);
+	}
+	fix_close(&f);
+}
+
 /* Coherent memory is used where it is. */
 TEST_V(touch_in_place, in_place)
 {
