@@ -55,16 +55,17 @@ static LIST_HEAD(uvm_splits);
 static bool uvm_split_try(const struct uvm_split *split)
 {
 	struct vm_area_struct *vma;
-	bool done = true;
+	long moved = 1;
 
 	if (!mmap_read_trylock(split->mm))
 		return false;
 	vma = vma_lookup(split->mm, split->base);
 	if (vma && vma->vm_end - split->base >= UVM_BLOCK_SIZE)
-		done = uvm_migrate_home(vma, split->base,
-					split->base + UVM_WINDOW_MIN, UVM_ANY_GPU) > 0;
+		moved = uvm_migrate_home(vma, split->base,
+					 split->base + UVM_WINDOW_MIN, UVM_ANY_GPU);
 	mmap_read_unlock(split->mm);
-	return done;
+	/* What could not be copied is split all the same. */
+	return moved && moved != -ENOMEM;
 }
 
 static void uvm_split_work(struct work_struct *work)

@@ -680,7 +680,7 @@ const struct uvm_target uvm_target_home = {
  *
  * What can't be moved now stays where it is.
  *
- * Return: pages moved, or -ENOMEM.
+ * Return: pages moved, -ENOMEM, or why the copy failed if none did.
  */
 long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, u32 from)
@@ -694,6 +694,8 @@ long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 	uvm_move_reset(mv, start, end);
 	uvm_move_from_gpus(mv, vma, start, end, &home);
 	moved = bitmap_weight(mv->moved, mv->npages);
+	if (!moved)
+		moved = mv->error;
 	uvm_move_free(mv);
 	return moved;
 }
