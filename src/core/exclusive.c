@@ -93,12 +93,17 @@ static unsigned int uvm_mirror_contended(struct uvm_mirror_request *req,
  * once; what others of its accesses report again, for want of an entry, is dropped,
  * and reported after the next replay. mmap_lock stays held, since fork() fails when it
  * comes across an exclusive page that is locked; so who wants to change the address
- * space isn't made to wait.
+ * space waits for one step at most.
+ *
+ * Nothing is right because of the time: page lock and notifier see to that, and a GPU
+ * that doesn't come to its access meanwhile faults again. It ends after
+ * UVM_CONTENDED_MAX_US and a step.
  */
 static void uvm_mirror_keep(struct uvm_gpu_space *gs, unsigned int us)
 {
 	ktime_t until = ktime_add_us(ktime_get(), us);
 
+	lockdep_assert_held(&gs->vs->mm->mmap_lock);
 	uvm_fault_replay(gs);
 	while (ktime_before(ktime_get(), until) &&
 	       !mmap_lock_is_contended(gs->vs->mm))
