@@ -422,24 +422,30 @@ uint64_t sum64(const void *p, size_t length)
 	return sum;
 }
 
+static uint32_t crc32c_table[256];
+
+/* Before there are threads. */
+static void __attribute__((constructor)) crc32c_init(void)
+{
+	uint32_t i, c;
+	int bit;
+
+	for (i = 0; i < 256; i++) {
+		c = i;
+		for (bit = 0; bit < 8; bit++)
+			c = c & 1 ? c >> 1 ^ 0x82F63B78U : c >> 1;
+		crc32c_table[i] = c;
+	}
+}
+
 uint32_t crc32c(const void *p, size_t length)
 {
-	static uint32_t table[256];
 	const unsigned char *from = p;
 	uint32_t crc = ~0U;
 	size_t i;
-	int bit;
 
-	if (!table[1])
-		for (i = 0; i < 256; i++) {
-			uint32_t c = i;
-
-			for (bit = 0; bit < 8; bit++)
-				c = c & 1 ? c >> 1 ^ 0x82F63B78U : c >> 1;
-			table[i] = c;
-		}
 	for (i = 0; i < length; i++)
-		crc = table[(crc ^ from[i]) & 0xff] ^ crc >> 8;
+		crc = crc32c_table[(crc ^ from[i]) & 0xff] ^ crc >> 8;
 	return ~crc;
 }
 
