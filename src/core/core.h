@@ -44,7 +44,7 @@
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
  * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock,
- *   &uvm_policies.lock, &uvm_windows.lock
+ *   &uvm_policies.lock, &uvm_windows.lock, uvm_zaps_lock and under it &uvm_zaps.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
@@ -274,10 +274,35 @@ enum uvm_mm_state {
 };
 
 /**
+ * struct uvm_zaps - who unmaps pages of an mm, and which of them mustn't go just now
+ * @node: in the table of all of them, by @mm, while there is a VA space
+ * @mm: the mm
+ * @mni: tells of all of the mm
+ * @lock: protects what follows
+ * @active: unmappings under way
+ * @start: the first byte that one of them is about
+ * @end: the byte after the last one
+ * @moves: moves of huge private pages, by &uvm_move.zaps_link
+ * @moved: for who waits for one of them
+ */
+struct uvm_zaps {
+	struct hlist_node node;
+	struct mm_struct *mm;
+	struct mmu_interval_notifier mni;
+	spinlock_t lock;
+	unsigned int active;
+	unsigned long start;
+	unsigned long end;
+	struct list_head moves;
+	wait_queue_head_t moved;
+};
+
+/**
  * struct uvm_mm - what the VA spaces of one mm share
  * @mn: tells when the mm goes; carries the reference count, too
- * @lock: protects @spaces
+ * @lock: protects @spaces, and that @zaps is in use as long as there are any
  * @spaces: VA spaces of the mm, by &uvm_va_space.mm_link
+ * @zaps: see zaps.c
  * @pin_lock: protects @pins
  * @pins: mm_users references that our mm files hold. Taken along with them, and
  *	given up before them: while @pin_lock is held, mm_users can equal @pins only
@@ -287,6 +312,7 @@ struct uvm_mm {
 	struct mmu_notifier mn;
 	struct mutex lock;
 	struct list_head spaces;
+	struct uvm_zaps zaps;
 	spinlock_t pin_lock;
 	unsigned int pins;
 };

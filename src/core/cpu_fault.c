@@ -7,10 +7,10 @@
  * second half is a work, which the fault does itself if nobody has begun it by then.
  *
  * A huge page comes as a whole, or not at all: core can't split it for the fault, which
- * has a reference to it. So if there is no huge page for it in system memory, or if it is
- * shared since a fork, a work brings a part of it home, for which core splits it, and the
- * fault is taken again. It keeps the page for moments only until then, so the work finds
- * one when it doesn't.
+ * has a reference to it. So if there is no huge page for it in system memory, if it is
+ * shared since a fork, or if its mm has no VA space (zaps.c), a work brings a part of it
+ * home, for which core splits it, and the fault is taken again. It keeps the page for
+ * moments only until then, so the work finds one when it doesn't.
  */
 #include "core.h"
 
@@ -429,8 +429,9 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	home.dest.from = home.gpu->id;
 	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);
-	/* It isn't to move as one: see uvm_move_may_be_shared(). */
-	if (UVM_HUGE_MOVES && home.huge && folio_mapcount(page_folio(vmf->page)) > 1)
+	/* It isn't to move as one: see uvm_move_keeps_mapped(). */
+	if (UVM_HUGE_MOVES && home.huge &&
+	    (folio_mapcount(page_folio(vmf->page)) > 1 || uvm_zaps_at(mm, base)))
 		return uvm_split_begin(mm, base) ? uvm_fault_again(vmf) : VM_FAULT_OOM;
 	uvm_home_window(&home, base);
 	ret = uvm_home_share(&home);

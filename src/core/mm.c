@@ -42,6 +42,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "move.h"
+
 /* Nothing but user space makes a retainer take longer than this. */
 #define UVM_MM_DRAIN_MS		1000
 
@@ -278,6 +280,7 @@ static struct mmu_notifier *uvm_mm_alloc_notifier(struct mm_struct *mm)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&umm->lock);
 	INIT_LIST_HEAD(&umm->spaces);
+	uvm_zaps_init(&umm->zaps);
 	spin_lock_init(&umm->pin_lock);
 	return &umm->mn;
 }
@@ -313,11 +316,42 @@ static void uvm_mm_notifier_release(struct mmu_notifier *mn, struct mm_struct *m
 	mutex_unlock(&umm->lock);
 }
 
+static void uvm_mm_invalidate_end(struct mmu_notifier *mn,
+				  const struct mmu_notifier_range *range)
+{
+	uvm_zaps_ended(&uvm_mm_of_notifier(mn)->zaps, range);
+}
+
 static const struct mmu_notifier_ops uvm_mm_notifier_ops = {
 	.alloc_notifier = uvm_mm_alloc_notifier,
 	.free_notifier = uvm_mm_free_notifier,
 	.release = uvm_mm_notifier_release,
+	.invalidate_range_end = uvm_mm_invalidate_end,
 };
+
+static int uvm_mm_join(struct uvm_va_space *vs, struct uvm_mm *umm, struct mm_struct *mm)
+{
+	int ret = 0;
+
+	mutex_lock(&umm->lock);
+	if (list_empty(&umm->spaces))
+		ret = uvm_zaps_watch(&umm->zaps, mm);
+	if (!ret)
+		list_add_tail(&vs->mm_link, &umm->spaces);
+	mutex_unlock(&umm->lock);
+	return ret;
+}
+
+static void uvm_mm_part(struct uvm_va_space *vs)
+{
+	struct uvm_mm *umm = vs->umm;
+
+	mutex_lock(&umm->lock);
+	list_del(&vs->mm_link);
+	if (list_empty(&umm->spaces))
+		uvm_zaps_unwatch(&umm->zaps);
+	mutex_unlock(&umm->lock);
+}
 
 /**
  * uvm_mm_attach() - bind a new VA space to an mm
@@ -344,18 +378,22 @@ int uvm_mm_attach(struct uvm_va_space *vs, struct mm_struct *mm)
 		return uvm_mm_attach_error(PTR_ERR(mn));
 	ret = mmu_interval_notifier_insert(&vs->snapshot, mm, 0, PAGE_SIZE,
 					   &uvm_snapshot_ops);
-	if (ret) {
-		mmu_notifier_put(mn);
-		return uvm_mm_attach_error(ret);
-	}
+	if (ret)
+		goto err_put;
+	ret = uvm_mm_join(vs, uvm_mm_of_notifier(mn), mm);
+	if (ret)
+		goto err_snapshot;
 	mmgrab(mm);
 	vs->mm = mm;
 	vs->mm_state = UVM_MM_UNINITIALIZED;
 	vs->umm = uvm_mm_of_notifier(mn);
-	mutex_lock(&vs->umm->lock);
-	list_add_tail(&vs->mm_link, &vs->umm->spaces);
-	mutex_unlock(&vs->umm->lock);
 	return 0;
+
+err_snapshot:
+	mmu_interval_notifier_remove(&vs->snapshot);
+err_put:
+	mmu_notifier_put(mn);
+	return uvm_mm_attach_error(ret);
 }
 
 /**
@@ -369,9 +407,7 @@ void uvm_mm_detach(struct uvm_va_space *vs)
 {
 	if (!vs->mm)
 		return;
-	mutex_lock(&vs->umm->lock);
-	list_del(&vs->mm_link);
-	mutex_unlock(&vs->umm->lock);
+	uvm_mm_part(vs);
 	mmu_interval_notifier_remove(&vs->snapshot);
 	mmu_notifier_put(&vs->umm->mn);
 	mmdrop(vs->mm);

@@ -473,16 +473,21 @@ static bool uvm_vma_may_share(const struct vm_area_struct *vma)
 		READ_ONCE(vma->anon_vma->num_children) > 1);
 }
 
-/*
- * Core (7.3) gives up a reference too many when somebody unmaps a huge page of private
- * memory that is on its way: it takes the migration entry for that of a page that is
- * mapped. Only another mm can come to that, so what it may share is split first.
- */
 static bool uvm_move_may_be_shared(const struct uvm_move *mv)
 {
 	if (mv->args.fault_page)
 		return folio_mapcount(page_folio(mv->args.fault_page)) > 1;
 	return uvm_vma_may_share(mv->args.vma);
+}
+
+/*
+ * Core (7.3) gives up a reference too many when somebody unmaps a huge page of private
+ * memory that is on its way: it takes the migration entry for that of a page that is
+ * mapped. What another mm may share is split first; others of this mm wait, see zaps.c.
+ */
+static bool uvm_move_keeps_mapped(struct uvm_move *mv)
+{
+	return !uvm_move_may_be_shared(mv) && uvm_zaps_bar(mv);
 }
 
 /*
@@ -494,13 +499,13 @@ static bool uvm_move_takes_huge(struct uvm_move *mv, const struct uvm_target *de
 {
 	if (!UVM_HUGE_MOVES || !uvm_move_is_block(mv->args.start, mv->args.end))
 		return false;
-	if (select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE && uvm_move_may_be_shared(mv))
-		return false;
-	if (!dest->gpu)
-		return select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
-	if (dest->gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
+	if (dest->gpu && dest->gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
 		mv->taken = uvm_devmem_alloc_block(&dest->gpu->mem, mv->index);
-	return mv->taken;
+	if (dest->gpu && !mv->taken)
+		return false;
+	if (!(select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE))
+		return dest->gpu;
+	return uvm_move_keeps_mapped(mv);
 }
 
 /**
@@ -543,6 +548,7 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 		mv->args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	ret = migrate_vma_setup(&mv->args);
 	if (ret) {
+		uvm_zaps_allow(mv);
 		if (mv->taken)
 			uvm_move_take(mv, dest, 0);
 		return ret;
@@ -617,6 +623,7 @@ void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 	migrate_vma_pages(&mv->args);
 	uvm_move_note_moved(mv);
 	migrate_vma_finalize(&mv->args);
+	uvm_zaps_allow(mv);
 }
 
 int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,

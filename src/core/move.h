@@ -62,6 +62,9 @@ struct uvm_move_run {
  * @index: device memory taken for the move
  * @taken: so many pages
  * @huge: core moves the block as a whole, a folio or a hole, if it is given one folio
+ * @zaps: the page must not be unmapped by anybody else until the move ended, or NULL
+ * @zaps_link: in it
+ * @mover: whose move it is
  * @stash: contiguous system pages, of an allocation of several
  * @stashed: how many are left
  */
@@ -86,6 +89,9 @@ struct uvm_move {
 	unsigned long *index;
 	unsigned int taken;
 	bool huge;
+	struct uvm_zaps *zaps;
+	struct list_head zaps_link;
+	struct task_struct *mover;
 	struct page *stash;
 	unsigned int stashed;
 };
@@ -109,5 +115,14 @@ const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma
 				 unsigned long start, unsigned long end,
 				 const struct uvm_target *dest, bool from_peers);
 bool uvm_vma_migratable(const struct vm_area_struct *vma);
+
+/* zaps.c */
+void uvm_zaps_init(struct uvm_zaps *zaps);
+int uvm_zaps_watch(struct uvm_zaps *zaps, struct mm_struct *mm);
+void uvm_zaps_unwatch(struct uvm_zaps *zaps);
+void uvm_zaps_ended(struct uvm_zaps *zaps, const struct mmu_notifier_range *range);
+bool uvm_zaps_at(const struct mm_struct *mm, unsigned long base);
+bool uvm_zaps_bar(struct uvm_move *mv);
+void uvm_zaps_allow(struct uvm_move *mv);
 
 #endif /* _UVM_MOVE_H */

@@ -5,6 +5,7 @@
  * replaced by what looks at the state in its place.
  */
 #include "mm.c"
+#include "zaps.c"
 
 #include <kunit/test.h>
 

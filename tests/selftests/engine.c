@@ -284,6 +284,37 @@ static void *mover_main(void *arg)
 	return NULL;
 }
 
+static void *home_main(void *arg)
+{
+	struct mover *mv = arg;
+
+	mv->ret = migrate(mv->f->s.fd, mv->p, mv->f->length, UVM_DEST_CPU, 0, NULL,
+			  &mv->m);
+	return NULL;
+}
+
+/* Another thread drops pages that are on their way home. */
+TEST_V(dropped_on_its_way, private_huge)
+{
+	pthread_t thread;
+	struct mover mv;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, f.length, 14);
+	fix_to_gpu(&f, p, f.length);
+	mv = (struct mover){ .f = &f, .p = p };
+	sim_knob(&f.gpu, "hang_copy", 1);
+	ASSERT_EQ(pthread_create(&thread, NULL, home_main, &mv), 0);
+	ASSERT_TRUE(WAIT_FOR(sim_knob_left(&f.gpu, "hang_copy") == 0));
+	EXPECT_RET(madvise(p, f.length, MADV_DONTNEED), 0);
+	pthread_join(thread, NULL);
+	EXPECT_RET(mv.ret, 0);
+	EXPECT_BYTES(p, f.length, 0);
+	fix_close(&f);
+}
+
 struct forbidder {
 	int fd;
 	const char *p;

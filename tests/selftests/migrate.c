@@ -947,6 +947,57 @@ TEST_VT(huge_unmapped_by_child, private_huge, 60)
 	fix_close(&f);
 }
 
+struct dropper {
+	char *p;
+	size_t length;
+	pthread_barrier_t ready;
+	unsigned int us;
+};
+
+static void *dropper_main(void *arg)
+{
+	struct dropper *d = arg;
+	struct timespec later = { .tv_nsec = d->us * 1000L };
+
+	pthread_barrier_wait(&d->ready);
+	nanosleep(&later, NULL);
+	return (void *)(long)madvise(d->p, d->length, MADV_DONTNEED);
+}
+
+/*
+ * A thread drops huge pages while they come home, to the CPU that touches them or by
+ * command: each is as it was until then, and zero afterwards.
+ */
+TEST_VT(huge_dropped_by_thread, private_huge, 60)
+{
+	unsigned int i, rounds = harness_rounds(30);
+	struct dropper d = { 0 };
+	struct uvm_migrate m;
+	pthread_t thread;
+	struct fix f;
+	void *ret;
+
+	fix_open(&f, v);
+	ASSERT_EQ(pthread_barrier_init(&d.ready, NULL, 2), 0);
+	d.length = f.length;
+	for (i = 0; i < rounds; i++) {
+		d.p = fix_pattern(&f, f.length, 124);
+		d.us = i % 8 * 400;
+		fix_to_gpu(&f, d.p, f.length);
+		ASSERT_EQ(pthread_create(&thread, NULL, dropper_main, &d), 0);
+		pthread_barrier_wait(&d.ready);
+		if (i % 2)
+			ASSERT_RET(to_cpu(&f, d.p, f.length, &m), 0);
+		else
+			pattern_check(d.p, f.length, 124);
+		pthread_join(thread, &ret);
+		EXPECT_EQ((long)ret, 0);
+		EXPECT_BYTES(d.p, f.length, 0);
+		munmap(d.p, f.length);
+	}
+	fix_close(&f);
+}
+
 /* Coherent memory is used where it is. */
 TEST_V(touch_in_place, in_place)
 {
