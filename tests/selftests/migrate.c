@@ -966,7 +966,7 @@ static void *dropper_main(void *arg)
 
 /*
  * A thread drops huge pages while they come home, to the CPU that touches them or by
- * command: each is as it was until then, and zero afterwards.
+ * command: afterwards they are zero, wherever they were then.
  */
 TEST_VT(huge_dropped_by_thread, private_huge, 60)
 {
