@@ -429,9 +429,9 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	home.dest.from = home.gpu->id;
 	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);
-	/* It isn't to move as one: see uvm_move_keeps_mapped(). */
+	/* Core doesn't split it for a fault: somebody else has to. */
 	if (UVM_HUGE_MOVES && home.huge &&
-	    (folio_mapcount(page_folio(vmf->page)) > 1 || uvm_zaps_at(mm, base)))
+	    !uvm_huge_may_move(vmf->vma, base, vmf->page, NULL))
 		return uvm_split_begin(mm, base) ? uvm_fault_again(vmf) : VM_FAULT_OOM;
 	uvm_home_window(&home, base);
 	ret = uvm_home_share(&home);

@@ -473,21 +473,32 @@ static bool uvm_vma_may_share(const struct vm_area_struct *vma)
 		READ_ONCE(vma->anon_vma->num_children) > 1);
 }
 
-static bool uvm_move_may_be_shared(const struct uvm_move *mv)
+static bool uvm_huge_may_be_shared(const struct vm_area_struct *vma,
+				   struct page *fault_page)
 {
-	if (mv->args.fault_page)
-		return folio_mapcount(page_folio(mv->args.fault_page)) > 1;
-	return uvm_vma_may_share(mv->args.vma);
+	if (fault_page)
+		return folio_mapcount(page_folio(fault_page)) > 1;
+	return uvm_vma_may_share(vma);
 }
 
-/*
+/**
+ * uvm_huge_may_move() - may a huge private page move as one?
+ * @vma: its VMA; mmap_lock is held
+ * @base: its address
+ * @fault_page: the page that a CPU fault is about, if it is in there, or NULL
+ * @mv: the move that is about to begin, or NULL to just ask
+ *
  * Core (7.3) gives up a reference too many when somebody unmaps a huge page of private
  * memory that is on its way: it takes the migration entry for that of a page that is
  * mapped. What another mm may share is split first; others of this mm wait, see zaps.c.
+ *
+ * Return: true if it may; others then wait for @mv, until uvm_zaps_allow().
  */
-static bool uvm_move_keeps_mapped(struct uvm_move *mv)
+bool uvm_huge_may_move(const struct vm_area_struct *vma, unsigned long base,
+		       struct page *fault_page, struct uvm_move *mv)
 {
-	return !uvm_move_may_be_shared(mv) && uvm_zaps_bar(mv);
+	return UVM_HUGE_MOVES && !uvm_huge_may_be_shared(vma, fault_page) &&
+	       uvm_zaps_bar(vma->vm_mm, base, mv);
 }
 
 /*
@@ -505,7 +516,7 @@ static bool uvm_move_takes_huge(struct uvm_move *mv, const struct uvm_target *de
 		return false;
 	if (!(select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE))
 		return dest->gpu;
-	return uvm_move_keeps_mapped(mv);
+	return uvm_huge_may_move(mv->args.vma, mv->args.start, mv->args.fault_page, mv);
 }
 
 /**

@@ -114,6 +114,8 @@ void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
 const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma,
 				 unsigned long start, unsigned long end,
 				 const struct uvm_target *dest, bool from_peers);
+bool uvm_huge_may_move(const struct vm_area_struct *vma, unsigned long base,
+		       struct page *fault_page, struct uvm_move *mv);
 bool uvm_vma_migratable(const struct vm_area_struct *vma);
 
 /* zaps.c */
@@ -121,8 +123,7 @@ void uvm_zaps_init(struct uvm_zaps *zaps);
 int uvm_zaps_watch(struct uvm_zaps *zaps, struct mm_struct *mm);
 void uvm_zaps_unwatch(struct uvm_zaps *zaps);
 void uvm_zaps_ended(struct uvm_zaps *zaps, const struct mmu_notifier_range *range);
-bool uvm_zaps_at(const struct mm_struct *mm, unsigned long base);
-bool uvm_zaps_bar(struct uvm_move *mv);
+bool uvm_zaps_bar(struct mm_struct *mm, unsigned long base, struct uvm_move *mv);
 void uvm_zaps_allow(struct uvm_move *mv);
 
 #endif /* _UVM_MOVE_H */

@@ -180,47 +180,27 @@ static bool uvm_zaps_active(const struct uvm_zaps *zaps, unsigned long start,
 }
 
 /**
- * uvm_zaps_at() - would uvm_zaps_bar() say no?
+ * uvm_zaps_bar() - let nobody unmap a block
  * @mm: whose mmap_lock is held
- * @base: address of a block
- *
- * For a CPU fault, for which core doesn't split a huge page: somebody else has to.
- *
- * Return: true if the block is being unmapped, or the mm isn't watched.
- */
-bool uvm_zaps_at(const struct mm_struct *mm, unsigned long base)
-{
-	struct uvm_zaps *zaps;
-	bool at = true;
-
-	spin_lock(&uvm_zaps_lock);
-	zaps = uvm_zaps_find(mm);
-	if (zaps) {
-		spin_lock(&zaps->lock);
-		at = uvm_zaps_active(zaps, base, base + UVM_BLOCK_SIZE);
-		spin_unlock(&zaps->lock);
-	}
-	spin_unlock(&uvm_zaps_lock);
-	return at;
-}
-
-/**
- * uvm_zaps_bar() - let nobody unmap the block of a move
- * @mv: about to begin; mmap_lock is held
+ * @base: address of the block
+ * @mv: a move of it that is about to begin, or NULL to just ask
  *
  * Until uvm_zaps_allow(), by the same task. Doesn't sleep.
  *
  * Return: false if that can't be, since somebody is at it, or the mm isn't watched.
  */
-bool uvm_zaps_bar(struct uvm_move *mv)
+bool uvm_zaps_bar(struct mm_struct *mm, unsigned long base, struct uvm_move *mv)
 {
 	struct uvm_zaps *zaps;
+	bool bar = false;
 
+	lockdep_assert_held(&mm->mmap_lock);
 	spin_lock(&uvm_zaps_lock);
-	zaps = uvm_zaps_find(mv->args.vma->vm_mm);
+	zaps = uvm_zaps_find(mm);
 	if (zaps) {
 		spin_lock(&zaps->lock);
-		if (!uvm_zaps_active(zaps, mv->args.start, mv->args.end)) {
+		bar = !uvm_zaps_active(zaps, base, base + UVM_BLOCK_SIZE);
+		if (bar && mv) {
 			mv->zaps = zaps;
 			mv->mover = current;
 			list_add(&mv->zaps_link, &zaps->moves);
@@ -228,7 +208,7 @@ bool uvm_zaps_bar(struct uvm_move *mv)
 		spin_unlock(&zaps->lock);
 	}
 	spin_unlock(&uvm_zaps_lock);
-	return mv->zaps;
+	return bar;
 }
 
 /**
