@@ -279,9 +279,10 @@ enum uvm_mm_state {
  * @mm: the mm
  * @mni: tells of all of the mm
  * @lock: protects what follows
- * @active: unmappings under way
+ * @active: unmappings under way, counted by the plain notifier
  * @start: the first byte that one of them is about
  * @end: the byte after the last one
+ * @reaped: somebody unmapped who can't wait: the mm is being killed
  * @moves: moves of huge private pages, by &uvm_move.zaps_link
  * @moved: for who waits for one of them
  */
@@ -293,13 +294,14 @@ struct uvm_zaps {
 	unsigned int active;
 	unsigned long start;
 	unsigned long end;
+	bool reaped;
 	struct list_head moves;
 	wait_queue_head_t moved;
 };
 
 /**
  * struct uvm_mm - what the VA spaces of one mm share
- * @mn: tells when the mm goes; carries the reference count, too
+ * @mn: tells when the mm goes, and of unmappings; carries the reference count, too
  * @lock: protects @spaces, and that @zaps is in use as long as there are any
  * @spaces: VA spaces of the mm, by &uvm_va_space.mm_link
  * @zaps: see zaps.c

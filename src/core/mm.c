@@ -316,6 +316,14 @@ static void uvm_mm_notifier_release(struct mmu_notifier *mn, struct mm_struct *m
 	mutex_unlock(&umm->lock);
 }
 
+/* It never refuses: it couldn't, as it wants to hear of the end. */
+static int uvm_mm_invalidate_start(struct mmu_notifier *mn,
+				   const struct mmu_notifier_range *range)
+{
+	uvm_zaps_began(&uvm_mm_of_notifier(mn)->zaps, range);
+	return 0;
+}
+
 static void uvm_mm_invalidate_end(struct mmu_notifier *mn,
 				  const struct mmu_notifier_range *range)
 {
@@ -326,6 +334,7 @@ static const struct mmu_notifier_ops uvm_mm_notifier_ops = {
 	.alloc_notifier = uvm_mm_alloc_notifier,
 	.free_notifier = uvm_mm_free_notifier,
 	.release = uvm_mm_notifier_release,
+	.invalidate_range_start = uvm_mm_invalidate_start,
 	.invalidate_range_end = uvm_mm_invalidate_end,
 };
 

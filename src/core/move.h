@@ -122,6 +122,7 @@ bool uvm_vma_migratable(const struct vm_area_struct *vma);
 void uvm_zaps_init(struct uvm_zaps *zaps);
 int uvm_zaps_watch(struct uvm_zaps *zaps, struct mm_struct *mm);
 void uvm_zaps_unwatch(struct uvm_zaps *zaps);
+void uvm_zaps_began(struct uvm_zaps *zaps, const struct mmu_notifier_range *range);
 void uvm_zaps_ended(struct uvm_zaps *zaps, const struct mmu_notifier_range *range);
 bool uvm_zaps_bar(struct mm_struct *mm, unsigned long base, struct uvm_move *mv);
 void uvm_zaps_allow(struct uvm_move *mv);

@@ -8,14 +8,26 @@
  * for writing can't come to that, but MADV_DONTNEED, the OOM reaper and the like hold it
  * for reading, as a move does, or the lock of the VMA only.
  *
- * They tell notifiers before and after. So whoever comes after the move began waits in
- * the notifier until it ended, which it does when the engine has, and finds the page
- * elsewhere; or is told to try later, if he can't wait. Whoever came before makes the
- * move a move of single pages (uvm_zaps_bar() says no): it never waits, as it may have
- * another one under way.
+ * They tell notifiers before and after: first the interval notifiers, then the plain ones.
+ * So whoever comes after the move began waits in the notifier until it ended, which it
+ * does when the engine has, and finds the page elsewhere; or is told to try later, if he
+ * can't wait. Whoever came before makes the move a move of single pages
+ * (uvm_zaps_bar() says no): it never waits, as it may have another one under way.
  *
- * What is not blockable is an mm that is being killed. If another notifier refuses that,
- * its end isn't told: such an mm may then have no huge moves any more.
+ * Unmappings are counted by the plain notifier of &struct uvm_mm. That is exact: it is
+ * registered with all locks of the mm taken (mm_take_all_locks(): mmap_lock, and those of
+ * the VMAs, of files' mappings and of anon_vmas), one of which everybody has who unmaps,
+ * from before the first notifier to after the last; so none is under way then. And of what
+ * is refused by an interval notifier it hears neither start nor end; of what is refused by
+ * a plain one, both.
+ *
+ * Waiting is the interval notifier's, since a plain one has SRCU locked that every exit
+ * may wait for. A move that sets off between the two is waited for in the plain one all
+ * the same.
+ *
+ * What is not blockable is an mm that is being killed: it has no huge moves any more from
+ * when the interval notifier hears of that. So the plain one, which couldn't refuse, never
+ * meets any.
  */
 #include "core.h"
 
@@ -67,49 +79,70 @@ static bool uvm_zaps_may_go_on(struct uvm_zaps *zaps,
 	return !meets;
 }
 
-static bool uvm_zaps_invalidate(struct mmu_interval_notifier *mni,
-				const struct mmu_notifier_range *range,
-				unsigned long cur_seq)
+/**
+ * uvm_zaps_began() - an unmapping is about to begin
+ * @zaps: of its mm
+ * @range: what it is about
+ *
+ * Waits for moves under way, if it may. No other one sets off until uvm_zaps_ended().
+ */
+void uvm_zaps_began(struct uvm_zaps *zaps, const struct mmu_notifier_range *range)
 {
-	struct uvm_zaps *zaps = container_of(mni, struct uvm_zaps, mni);
-	bool meets;
-
-	mmu_interval_set_seq(mni, cur_seq);
-	if (!uvm_zaps_concern(range))
-		return true;
+	if (!UVM_HUGE_MOVES || !uvm_zaps_concern(range))
+		return;
 	spin_lock(&zaps->lock);
-	meets = uvm_zaps_meet(zaps, range->start, range->end);
-	if (!meets || mmu_notifier_range_blockable(range))
-		uvm_zaps_add(zaps, range);
+	uvm_zaps_add(zaps, range);
 	spin_unlock(&zaps->lock);
-	if (!meets)
-		return true;
-	if (!mmu_notifier_range_blockable(range))
-		return false;
-	wait_event(zaps->moved, uvm_zaps_may_go_on(zaps, range));
-	return true;
+	if (mmu_notifier_range_blockable(range))
+		wait_event(zaps->moved, uvm_zaps_may_go_on(zaps, range));
 }
-
-static const struct mmu_interval_notifier_ops uvm_zaps_ops = {
-	.invalidate = uvm_zaps_invalidate,
-};
 
 /**
  * uvm_zaps_ended() - an unmapping is over
  * @zaps: of its mm
- * @range: what it was about
- *
- * One that began before the mm was watched ends here, too: it has no private pages then.
+ * @range: as uvm_zaps_began() had it
  */
 void uvm_zaps_ended(struct uvm_zaps *zaps, const struct mmu_notifier_range *range)
 {
 	if (!UVM_HUGE_MOVES || !uvm_zaps_concern(range))
 		return;
 	spin_lock(&zaps->lock);
-	if (zaps->active)
+	if (!WARN_ON_ONCE(!zaps->active))
 		zaps->active--;
 	spin_unlock(&zaps->lock);
 }
+
+static bool uvm_zaps_may_reap(struct uvm_zaps *zaps,
+			      const struct mmu_notifier_range *range)
+{
+	spin_lock(&zaps->lock);
+	zaps->reaped = true;
+	spin_unlock(&zaps->lock);
+	return uvm_zaps_may_go_on(zaps, range);
+}
+
+static bool uvm_zaps_invalidate(struct mmu_interval_notifier *mni,
+				const struct mmu_notifier_range *range,
+				unsigned long cur_seq)
+{
+	struct uvm_zaps *zaps = container_of(mni, struct uvm_zaps, mni);
+
+	mmu_interval_set_seq(mni, cur_seq);
+	if (!uvm_zaps_concern(range))
+		return true;
+	if (!mmu_notifier_range_blockable(range))
+		return uvm_zaps_may_reap(zaps, range);
+	if (!uvm_zaps_may_go_on(zaps, range)) {
+		/* Counted meanwhile, or it might wait for one move after the other. */
+		uvm_zaps_began(zaps, range);
+		uvm_zaps_ended(zaps, range);
+	}
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops uvm_zaps_ops = {
+	.invalidate = uvm_zaps_invalidate,
+};
 
 void uvm_zaps_init(struct uvm_zaps *zaps)
 {
@@ -123,6 +156,9 @@ void uvm_zaps_init(struct uvm_zaps *zaps)
  * @zaps: not watched
  * @mm: the mm; it has an interval notifier already, so no mmap_lock is waited for
  *
+ * Waits for invalidations under way, of which the interval notifier didn't hear: one that
+ * can't wait might meet a move.
+ *
  * Return: 0, or what mmu_interval_notifier_insert() says.
  */
 int uvm_zaps_watch(struct uvm_zaps *zaps, struct mm_struct *mm)
@@ -134,6 +170,7 @@ int uvm_zaps_watch(struct uvm_zaps *zaps, struct mm_struct *mm)
 	ret = mmu_interval_notifier_insert(&zaps->mni, mm, 0, ULONG_MAX, &uvm_zaps_ops);
 	if (ret)
 		return ret;
+	mmu_interval_read_begin(&zaps->mni);
 	zaps->mm = mm;
 	spin_lock(&uvm_zaps_lock);
 	hash_add(uvm_zaps_table, &zaps->node, (unsigned long)mm);
@@ -172,11 +209,12 @@ static struct uvm_zaps *uvm_zaps_find(const struct mm_struct *mm)
 	return NULL;
 }
 
-static bool uvm_zaps_active(const struct uvm_zaps *zaps, unsigned long start,
+static bool uvm_zaps_forbid(const struct uvm_zaps *zaps, unsigned long start,
 			    unsigned long end)
 {
 	lockdep_assert_held(&zaps->lock);
-	return zaps->active && start < zaps->end && end > zaps->start;
+	return zaps->reaped ||
+	       (zaps->active && start < zaps->end && end > zaps->start);
 }
 
 /**
@@ -199,7 +237,7 @@ bool uvm_zaps_bar(struct mm_struct *mm, unsigned long base, struct uvm_move *mv)
 	zaps = uvm_zaps_find(mm);
 	if (zaps) {
 		spin_lock(&zaps->lock);
-		bar = !uvm_zaps_active(zaps, base, base + UVM_BLOCK_SIZE);
+		bar = !uvm_zaps_forbid(zaps, base, base + UVM_BLOCK_SIZE);
 		if (bar && mv) {
 			mv->zaps = zaps;
 			mv->mover = current;
