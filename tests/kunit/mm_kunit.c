@@ -2,7 +2,8 @@
 /*
  * The mm link: states, and the shutdown against retainers and against itself, with
  * real threads. The mm is a bare structure of which mm_users counts; the GPU side is
- * replaced by what looks at the state in its place.
+ * replaced by what looks at the state in its place. And who unmaps huge pages, told the
+ * way that core tells it: the interval notifier, if the mm is watched, then the plain one.
  */
 #include "mm.c"
 #include "zaps.c"
@@ -83,7 +84,9 @@ static int mm_test_init(struct kunit *test)
 	ctx->mm = kunit_kzalloc(test, sizeof(*ctx->mm), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->mm);
 	atomic_set(&ctx->mm->mm_users, TASKS);
+	init_rwsem(&ctx->mm->mmap_lock);
 	spin_lock_init(&ctx->umm.pin_lock);
+	uvm_zaps_init(&ctx->umm.zaps);
 	make_vs(ctx, &ctx->vs);
 	ctx->vs.filp = anon_inode_getfile("[uvm-kunit]", &no_fops, NULL, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->vs.filp));
@@ -99,6 +102,8 @@ static void mm_test_exit(struct kunit *test)
 {
 	struct mm_ctx *ctx = test->priv;
 
+	if (ctx->umm.zaps.mm)
+		hash_del(&ctx->umm.zaps.node);
 	destroy_workqueue(uvm_release_wq);
 	fput(ctx->vs.filp);
 }
@@ -290,6 +295,172 @@ static void mm_late_retainer(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&bad), 0);
 }
 
+static struct mmu_notifier_range zap_of(unsigned long block, bool blockable)
+{
+	return (struct mmu_notifier_range){
+		.start = block * UVM_BLOCK_SIZE + PAGE_SIZE,
+		.end = block * UVM_BLOCK_SIZE + 2 * PAGE_SIZE,
+		.event = MMU_NOTIFY_CLEAR,
+		.flags = blockable ? MMU_NOTIFIER_RANGE_BLOCKABLE : 0,
+	};
+}
+
+static void zaps_watch(struct mm_ctx *ctx)
+{
+	ctx->umm.zaps.mm = ctx->mm;
+	hash_add(uvm_zaps_table, &ctx->umm.zaps.node, (unsigned long)ctx->mm);
+}
+
+static bool zap_is_let(struct mm_ctx *ctx, const struct mmu_notifier_range *range)
+{
+	struct uvm_zaps *zaps = &ctx->umm.zaps;
+
+	return !zaps->mm || uvm_zaps_invalidate(&zaps->mni, range, 1);
+}
+
+static void zap_starts(struct mm_ctx *ctx, const struct mmu_notifier_range *range)
+{
+	if (uvm_mm_notifier_ops.invalidate_range_start)
+		uvm_mm_notifier_ops.invalidate_range_start(&ctx->umm.mn, range);
+}
+
+static bool zap_begins(struct mm_ctx *ctx, const struct mmu_notifier_range *range)
+{
+	if (!zap_is_let(ctx, range))
+		return false;
+	zap_starts(ctx, range);
+	return true;
+}
+
+static void zap_ends(struct mm_ctx *ctx, const struct mmu_notifier_range *range)
+{
+	uvm_mm_notifier_ops.invalidate_range_end(&ctx->umm.mn, range);
+}
+
+static bool zap_barred(struct mm_ctx *ctx, unsigned long block, struct uvm_move *mv)
+{
+	bool barred;
+
+	down_read(&ctx->mm->mmap_lock);
+	barred = uvm_zaps_bar(ctx->mm, block * UVM_BLOCK_SIZE, mv);
+	up_read(&ctx->mm->mmap_lock);
+	return barred;
+}
+
+static struct uvm_move *zap_move(struct kunit *test, struct mm_ctx *ctx,
+				 unsigned long block)
+{
+	struct uvm_move *mv;
+
+	if (!UVM_HUGE_MOVES)
+		kunit_skip(test, "huge pages don't move");
+	mv = kunit_kzalloc(test, sizeof(*mv), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mv);
+	mv->args.start = block * UVM_BLOCK_SIZE;
+	mv->args.end = mv->args.start + UVM_BLOCK_SIZE;
+	return mv;
+}
+
+/* Unmappings of which the interval notifier doesn't hear. */
+static void zaps_before_watch(struct kunit *test)
+{
+	struct mmu_notifier_range a = zap_of(1, true), b = zap_of(2, true);
+	struct mm_ctx *ctx = test->priv;
+	struct uvm_move *mv = zap_move(test, ctx, 2);
+
+	KUNIT_EXPECT_TRUE(test, zap_begins(ctx, &a));
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 1, NULL));
+	zaps_watch(ctx);
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 1, NULL));
+	KUNIT_EXPECT_TRUE(test, zap_barred(ctx, 2, NULL));
+	KUNIT_EXPECT_TRUE(test, zap_begins(ctx, &b));
+	zap_ends(ctx, &a);
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 2, mv));
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->umm.zaps.moves));
+	uvm_zaps_allow(mv);
+	zap_ends(ctx, &b);
+	KUNIT_EXPECT_EQ(test, ctx->umm.zaps.active, 0U);
+	KUNIT_EXPECT_TRUE(test, zap_barred(ctx, 2, mv));
+	uvm_zaps_allow(mv);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->umm.zaps.moves));
+}
+
+/* What isn't told to the plain notifier, or refused after it. */
+static void zaps_refused(struct kunit *test)
+{
+	struct mmu_notifier_range a = zap_of(1, false), b = zap_of(2, false);
+	struct mm_ctx *ctx = test->priv;
+	struct uvm_move *mv = zap_move(test, ctx, 1);
+
+	zaps_watch(ctx);
+	KUNIT_ASSERT_TRUE(test, zap_barred(ctx, 1, mv));
+	/* This task's own moves are no matter. */
+	KUNIT_EXPECT_TRUE(test, zap_is_let(ctx, &a));
+	mv->mover = NULL;
+	KUNIT_EXPECT_FALSE(test, zap_begins(ctx, &a));
+	KUNIT_EXPECT_EQ(test, ctx->umm.zaps.active, 0U);
+	KUNIT_EXPECT_TRUE(test, zap_begins(ctx, &b));
+	zap_ends(ctx, &b);
+	KUNIT_EXPECT_EQ(test, ctx->umm.zaps.active, 0U);
+	uvm_zaps_allow(mv);
+	/* Nobody said that @a ended. */
+	KUNIT_EXPECT_TRUE(test, zap_is_let(ctx, &a));
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 1, NULL));
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 3, NULL));
+}
+
+struct zapper {
+	struct mm_ctx *ctx;
+	struct mmu_notifier_range range;
+	bool slips;		/* past the interval notifier, before the move */
+	struct completion done;
+};
+
+static int zapper_main(void *data)
+{
+	struct zapper *z = data;
+
+	if (z->slips)
+		zap_starts(z->ctx, &z->range);
+	else
+		zap_begins(z->ctx, &z->range);
+	complete(&z->done);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static void zap_waits(struct kunit *test, bool slips)
+{
+	struct mm_ctx *ctx = test->priv;
+	struct uvm_move *mv = zap_move(test, ctx, 1);
+	struct zapper z = { .ctx = ctx, .range = zap_of(1, true), .slips = slips };
+	struct task_struct *task;
+
+	init_completion(&z.done);
+	if (!ctx->umm.zaps.mm)
+		zaps_watch(ctx);
+	KUNIT_ASSERT_TRUE(test, zap_barred(ctx, 1, mv));
+	task = kthread_run(zapper_main, &z, "uvm_kunit/zap");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_EQ(test, wait_for_completion_timeout(&z.done, HZ / 10), 0UL);
+	/* It is counted meanwhile. */
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 1, NULL));
+	uvm_zaps_allow(mv);
+	wait_for_completion(&z.done);
+	KUNIT_EXPECT_FALSE(test, zap_barred(ctx, 1, NULL));
+	zap_ends(ctx, &z.range);
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, ctx->umm.zaps.active, 0U);
+	KUNIT_EXPECT_TRUE(test, zap_barred(ctx, 1, NULL));
+}
+
+static void zaps_wait(struct kunit *test)
+{
+	zap_waits(test, false);
+	zap_waits(test, true);
+}
+
 static struct kunit_case mm_cases[] = {
 	KUNIT_CASE(mm_states),
 	KUNIT_CASE(mm_never_alive),
@@ -297,6 +468,9 @@ static struct kunit_case mm_cases[] = {
 	KUNIT_CASE(mm_abandoned),
 	KUNIT_CASE(mm_threads),
 	KUNIT_CASE(mm_late_retainer),
+	KUNIT_CASE(zaps_before_watch),
+	KUNIT_CASE(zaps_refused),
+	KUNIT_CASE(zaps_wait),
 	{}
 };
 
