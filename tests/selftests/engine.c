@@ -315,6 +315,123 @@ TEST_V(dropped_on_its_way, private_huge)
 	fix_close(&f);
 }
 
+struct dropper {
+	char *p;
+	size_t length;
+	uint64_t seed;
+};
+
+static void *dropper_main(void *arg)
+{
+	struct dropper *d = arg;
+
+	return (void *)(long)madvise(d->p, d->length, MADV_DONTNEED);
+}
+
+/* Has pages come home that somebody drops. */
+static void *toucher_main(void *arg)
+{
+	struct dropper *d = arg;
+
+	return (void *)pattern_or_zero_check(d->p, d->length, d->seed);
+}
+
+/* Pages come home to a CPU that touches them, and are dropped, while @f's space ... */
+static void dropped_while(struct fix *f, struct dropper *d, void (*something)(struct fix *f))
+{
+	pthread_t toucher, dropper;
+	void *bad, *ret;
+
+	sim_knob(&f->gpu, "hang_copy", 1);
+	ASSERT_EQ(pthread_create(&toucher, NULL, toucher_main, d), 0);
+	ASSERT_TRUE(WAIT_FOR(sim_knob_left(&f->gpu, "hang_copy") == 0));
+	ASSERT_EQ(pthread_create(&dropper, NULL, dropper_main, d), 0);
+	something(f);
+	pthread_join(dropper, &ret);
+	EXPECT_EQ((long)ret, 0);
+	pthread_join(toucher, &bad);
+	EXPECT_EQ((long)bad, -1);
+	EXPECT_BYTES(d->p, d->length, 0);
+}
+
+static void space_joins(struct fix *f)
+{
+	struct space other;
+
+	ASSERT_RET(space_open(&other), 0);
+	space_close(&other);
+}
+
+/* ... goes; with a second one that comes and goes; comes. */
+TEST_V(space_goes_on_its_way, private_huge)
+{
+	static void (* const something[])(struct fix *f) = {
+		fix_close, fix_reopen, space_joins, fix_close,
+	};
+	struct dropper d;
+	struct fix f;
+	size_t i;
+
+	fix_open(&f, v);
+	for (i = 0; i < sizeof(something) / sizeof(something[0]); i++) {
+		d = (struct dropper){ .length = f.length, .seed = 15 + i };
+		/* Without a space it has what it had before. */
+		if (something[i] == fix_reopen)
+			fix_reopen(&f);
+		d.p = fix_pattern(&f, d.length, d.seed);
+		fix_to_gpu(&f, d.p, d.length);
+		if (something[i] == fix_reopen)
+			fix_close(&f);
+		dropped_while(&f, &d, something[i]);
+		retire(d.p, d.length);
+	}
+}
+
+/* A process is killed, and its memory reaped, while pages of it are on their way home. */
+TEST_V(reaped_on_its_way, private_huge)
+{
+	bool whole = v->huge && feature_mask() & UVM_FEATURE_HUGE_PAGES;
+	volatile char *hangs = shared_page();
+	struct timespec from, to;
+	struct uvm_migrate m;
+	uint64_t was;
+	struct fix f;
+	pid_t pid;
+	int ret;
+	char *p;
+
+	fix_open(&f, v);
+	was = gpu_free(&f.gpu);
+	pid = child();
+	if (!pid) {
+		fix_reopen(&f);
+		p = fix_pattern(&f, f.length, 20);
+		fix_to_gpu(&f, p, f.length);
+		sim_knob(&f.gpu, "hang_copy", 1);
+		*hangs = 1;
+		migrate(f.s.fd, p, f.length, UVM_DEST_CPU, 0, NULL, &m);
+		_exit(2);
+	}
+	ASSERT_TRUE(WAIT_FOR(*hangs && sim_knob_left(&f.gpu, "hang_copy") == 0));
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	kill(pid, SIGKILL);
+	ret = reap(pid);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	/* A huge page that is on its way is left out. */
+	if (whole && (to.tv_sec - from.tv_sec) * 1000 +
+		     (to.tv_nsec - from.tv_nsec) / 1000000 < sim_parameter("copy_timeout") / 2)
+		EXPECT_EQ(ret, -EAGAIN);
+	while (ret == -EAGAIN)
+		ret = reap(pid);
+	EXPECT_TRUE(!ret || ret == -ESRCH);
+	EXPECT_EQ(child_wait(pid), 128 + SIGKILL);
+	EXPECT_TRUE(gpu_free_returns(&f.gpu, was));
+	p = fix_pattern(&f, f.length, 21);
+	fix_to_gpu(&f, p, f.length);
+	EXPECT_PATTERN(p, f.length, 21);
+	fix_close(&f);
+}
+
 struct forbidder {
 	int fd;
 	const char *p;

@@ -400,6 +400,20 @@ long pattern_check(const void *p, size_t length, uint64_t seed)
 	return pattern_check_from(p, length, seed, 0);
 }
 
+long pattern_or_zero_check(const void *p, size_t length, uint64_t seed)
+{
+	size_t i, n = length / 8, per_page = PAGE / 8;
+	const volatile uint64_t *from = p;
+	uint64_t word;
+
+	for (i = 0; i < n; i++) {
+		word = from[i];
+		if (word && word != word_at(seed, i / per_page, i % per_page))
+			return i * 8;
+	}
+	return -1;
+}
+
 long bytes_check(const void *p, size_t length, int byte)
 {
 	const volatile unsigned char *from = p;
@@ -520,6 +534,12 @@ void *anon_huge(size_t length)
 		munmap(aligned + length, p + HUGE - aligned);
 	ASSERT_RET(mprotect(aligned, length, PROT_READ | PROT_WRITE), 0);
 	return aligned;
+}
+
+void retire(void *p, size_t length)
+{
+	ASSERT_TRUE(mmap(p, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+			 MAP_NORESERVE, -1, 0) == p);
 }
 
 size_t huge_bytes(const void *p)
@@ -739,6 +759,16 @@ pthread_barrier_t *shared_barrier(unsigned int count)
 	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	ASSERT_EQ(pthread_barrier_init(b, &attr, count), 0);
 	return b;
+}
+
+int reap(pid_t pid)
+{
+	int fd = syscall(SYS_pidfd_open, pid, 0), ret;
+
+	ASSERT_GE(fd, 0);
+	ret = syscall(SYS_process_mrelease, fd, 0) ? -errno : 0;
+	close(fd);
+	return ret;
 }
 
 bool thread_sleeps(pid_t tid)

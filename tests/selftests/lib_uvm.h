@@ -89,6 +89,8 @@ void pattern_fill_from(void *p, size_t length, uint64_t seed, size_t first_page)
 long pattern_check(const void *p, size_t length, uint64_t seed);
 long pattern_check_from(const void *p, size_t length, uint64_t seed,
 			size_t first_page);
+/* Of memory that somebody drops meanwhile: what is neither the pattern nor zero? */
+long pattern_or_zero_check(const void *p, size_t length, uint64_t seed);
 long bytes_check(const void *p, size_t length, int byte);
 
 #define EXPECT_PATTERN(p, length, seed)					\
@@ -104,6 +106,11 @@ void *anon(size_t length, int prot, int flags);
 bool thp_ready(void);
 /* 2 MiB aligned, populated by the caller's first write as huge pages */
 void *anon_huge(size_t length);
+/*
+ * Gives up memory, but not its addresses: for some moments yet the driver may be about to
+ * split a huge page there, and bring a part of it home.
+ */
+void retire(void *p, size_t length);
 /* bytes of the mapping at @p that are mapped by huge entries */
 size_t huge_bytes(const void *p);
 /*
@@ -146,6 +153,8 @@ int fd_send(int sock, int fd);
 int fd_receive(int sock);
 pthread_barrier_t *shared_barrier(unsigned int count);
 void *shared_page(void);
+/* process_mrelease(): what the OOM reaper does, to a process that was killed */
+int reap(pid_t pid);
 /* Has thread @tid of this process gone to sleep? Looks for at most 5 s. */
 bool thread_sleeps(pid_t tid);
 /*

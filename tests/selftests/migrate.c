@@ -966,7 +966,8 @@ static void *dropper_main(void *arg)
 
 /*
  * A thread drops huge pages while they come home, to the CPU that touches them or by
- * command: afterwards they are zero, wherever they were then.
+ * command: afterwards they are zero, wherever they were then, and meanwhile either zero
+ * or what they were.
  */
 TEST_VT(huge_dropped_by_thread, private_huge, 60)
 {
@@ -981,19 +982,56 @@ TEST_VT(huge_dropped_by_thread, private_huge, 60)
 	ASSERT_EQ(pthread_barrier_init(&d.ready, NULL, 2), 0);
 	d.length = f.length;
 	for (i = 0; i < rounds; i++) {
-		d.p = fix_pattern(&f, f.length, 124);
+		d.p = fix_pattern(&f, f.length, 124 + i);
 		d.us = i % 8 * 400;
 		fix_to_gpu(&f, d.p, f.length);
 		ASSERT_EQ(pthread_create(&thread, NULL, dropper_main, &d), 0);
 		pthread_barrier_wait(&d.ready);
 		if (i % 2)
 			ASSERT_RET(to_cpu(&f, d.p, f.length, &m), 0);
-		else
-			pattern_check(d.p, f.length, 124);
+		EXPECT_EQ(pattern_or_zero_check(d.p, f.length, 124 + i), -1);
 		pthread_join(thread, &ret);
 		EXPECT_EQ((long)ret, 0);
 		EXPECT_BYTES(d.p, f.length, 0);
-		munmap(d.p, f.length);
+		retire(d.p, f.length);
+	}
+	fix_close(&f);
+}
+
+static void *space_main(void *arg)
+{
+	struct fix *f = arg;
+
+	fix_close(f);
+	fix_reopen(f);
+	return NULL;
+}
+
+/* The same, while the only VA space of the process goes, and another one comes. */
+TEST_VT(huge_dropped_without_space, private_huge, 60)
+{
+	unsigned int i, rounds = harness_rounds(30);
+	struct dropper d = { 0 };
+	pthread_t thread[2];
+	struct fix f;
+	void *ret;
+
+	fix_open(&f, v);
+	ASSERT_EQ(pthread_barrier_init(&d.ready, NULL, 2), 0);
+	d.length = f.length;
+	for (i = 0; i < rounds; i++) {
+		d.p = fix_pattern(&f, f.length, 224 + i);
+		d.us = i % 8 * 400;
+		fix_to_gpu(&f, d.p, f.length);
+		ASSERT_EQ(pthread_create(&thread[0], NULL, dropper_main, &d), 0);
+		pthread_barrier_wait(&d.ready);
+		ASSERT_EQ(pthread_create(&thread[1], NULL, space_main, &f), 0);
+		EXPECT_EQ(pattern_or_zero_check(d.p, f.length, 224 + i), -1);
+		pthread_join(thread[0], &ret);
+		EXPECT_EQ((long)ret, 0);
+		pthread_join(thread[1], NULL);
+		EXPECT_BYTES(d.p, f.length, 0);
+		retire(d.p, f.length);
 	}
 	fix_close(&f);
 }
@@ -1807,6 +1845,9 @@ TEST_VT(killed_while_moving, kinds_huge, 60)
 		while (k && read(pipes[0], &byte, 1) == 1)
 			k--;
 		kill(pid, SIGKILL);
+		/* As if memory were short: its pages go before it does. */
+		if (i % 2)
+			reap(pid);
 		EXPECT_EQ(child_wait(pid), 128 + SIGKILL);
 		close(pipes[0]);
 		EXPECT_TRUE(gpu_free_returns(&f.gpu, was));
