@@ -83,6 +83,30 @@ enum uvm_aperture {
  *   entry unless the GPU has UVM_GPU_CAP_PEER_ATOMICS.
  */
 
+/**
+ * DOC: Accessed bits
+ *
+ * A GPU may note in its page tables which entries it used. If &uvm_gpu_ops.harvest is
+ * there, the core asks for that from time to time, to find out which pages can leave
+ * the GPU's memory with the least regret. An entry has one bit, whatever its size and
+ * whatever memory it leads to.
+ *
+ * A GPU sets the bit when it reads the entry to translate an access, and from then on
+ * may serve accesses from a TLB, which nobody notes. Three rules keep the bits honest:
+ *
+ * - What a TLB holds was read from the tables, so its bit is set, or was harvested
+ *   after that. Whoever clears bits must therefore invalidate the TLB before they mean
+ *   anything again: without that, what is used all the time looks as if nobody ever
+ *   did. The core does so after each @harvest that found any, for all of the range.
+ *   An access that begins after the invalidate returned is found by the next harvest.
+ * - The core doesn't invalidate where @map gives more rights, or writes once more what
+ *   is there. So an entry that replaces one with the bit set begins with it set; the
+ *   same goes for a large entry in place of small ones of which any has it, and, where
+ *   a small entry takes the place of a large one, for the small one.
+ * - Any other entry begins with the bit clear, and an entry that @unmap clears takes
+ *   its bit along.
+ */
+
 /* &uvm_gpu_entry.flags, see DOC: Rights of an entry */
 #define UVM_ENTRY_WRITE		BIT(0)
 #define UVM_ENTRY_ATOMIC	BIT(1)
@@ -227,6 +251,16 @@ struct uvm_gpu_channel {
  *	more, in any channel. Same context as @map; the wait depends on nothing
  *	but the engines.
  *
+ * @harvest: which pages of [@start, @start + @length), at most 2 MiB, were accessed?
+ *	Optional, see DOC: Accessed bits. Sets bit n of @accessed, which comes zeroed,
+ *	if page n (of PAGE_SIZE) from @start was accessed through its entry since the
+ *	entry was written or since the last harvest, and clears the bits of these
+ *	entries. A large entry sets the bits of all of its pages in the range; its
+ *	own is cleared even if the range is but a part of it. No access is missed
+ *	that comes while it runs: it is told now or the next time. The range need not
+ *	have been prepared. Same context as @map. Returns the number of bits set: if
+ *	it is 0, the core skips the invalidate.
+ *
  * @copy: start a batch of @count segments, in order, on copy engine @engine;
  *	batches of different engines, and of one engine too, may overlap if their
  *	addresses don't. @segments stays valid until the fence signals. Returns a
@@ -299,6 +333,8 @@ struct uvm_gpu_ops {
 		    unsigned int count);
 	unsigned long (*unmap)(struct uvm_gpu_as *as, u64 start, u64 length);
 	void (*tlb_invalidate)(struct uvm_gpu_as *as, u64 start, u64 length);
+	unsigned int (*harvest)(struct uvm_gpu_as *as, u64 start, u64 length,
+				unsigned long *accessed);
 
 	struct dma_fence *(*copy)(struct uvm_gpu *gpu, unsigned int engine,
 				  const struct uvm_gpu_segment *segments,
