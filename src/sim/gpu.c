@@ -42,6 +42,7 @@ static const struct uvm_gpu_ops sim_gpu_ops = {
 	.map = sim_map,
 	.unmap = sim_unmap,
 	.tlb_invalidate = sim_tlb_invalidate,
+	.harvest = sim_harvest,
 	.copy = sim_copy,
 	.peer_access = sim_peer_access,
 	.channel_create = sim_channel_create,
@@ -64,7 +65,7 @@ static int register_gpu(struct sim_gpu *gpu)
 		.name = config->name,
 		.dev = gpu->dev,
 		.owner = THIS_MODULE,
-		.ops = &sim_gpu_ops,
+		.ops = &gpu->ops,
 		.priv = gpu,
 		.memory_kind = config->kind,
 		.memory_size = config->size,
@@ -79,6 +80,9 @@ static int register_gpu(struct sim_gpu *gpu)
 		.access_granule = config->access_granule,
 	};
 
+	gpu->ops = sim_gpu_ops;
+	if (!config->accessed)
+		gpu->ops.harvest = NULL;
 	memcpy(desc.uuid, config->uuid, sizeof(desc.uuid));
 	gpu->core = uvm_gpu_register(&desc);
 	return PTR_ERR_OR_ZERO(gpu->core);

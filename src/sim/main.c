@@ -100,6 +100,10 @@ static bool peer_atomics = true;
 module_param(peer_atomics, bool, 0644);
 MODULE_PARM_DESC(peer_atomics, "they can do atomics there, too; read when a device is bound (default Y)");
 
+static bool accessed = true;
+module_param(accessed, bool, 0444);
+MODULE_PARM_DESC(accessed, "GPUs tell which pages they accessed (default Y)");
+
 /* Platform GPUs, and one on a physical range. */
 static struct sim_config configs[SIM_MAX_GPUS + 1];
 static struct platform_device *devices[SIM_MAX_GPUS + 1];
@@ -135,6 +139,7 @@ static void init_config(struct sim_config *config)
 	config->access_granule = (u64)granule * SZ_1K;
 	config->lanes = lanes;
 	config->peers = peers;
+	config->accessed = accessed;
 	if (system_atomics)
 		config->caps |= UVM_GPU_CAP_SYSTEM_ATOMICS;
 }

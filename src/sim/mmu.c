@@ -20,8 +20,12 @@
  * - sim_map() and sim_unmap() are serialized by the core, for each address space;
  *   only the walker, which sets accessed and dirty, changes entries beside them.
  *   Therefore leaves change by atomic exchange.
+ * - What a TLB may hold has its accessed bit set, or had it taken by sim_harvest(),
+ *   which is serialized with sim_map() and sim_unmap(), and after which the core
+ *   invalidates. So a leaf hands its bit on to what takes its place.
  */
 
+#include <linux/bitmap.h>
 #include <linux/bug.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -191,30 +195,55 @@ static u64 exchange(u64 *slot, u64 pte)
 	return old;
 }
 
+/* Clear all of a level 0 table. What was there, or'ed. */
+static u64 clear_table(struct sim_pt *pt)
+{
+	unsigned int i;
+	u64 old = 0;
+
+	for (i = 0; i < UVM_SIM_PT_ENTRIES; i++)
+		if (READ_ONCE(pt->entries[i]))
+			old |= exchange(&pt->entries[i], 0);
+	return old;
+}
+
+/* Set accessed in a leaf that took the place of @old, if @old had it. */
+static void inherit(u64 *slot, u64 old)
+{
+	u64 pte = READ_ONCE(*slot);
+
+	if (!(old & UVM_SIM_PTE_ACCESSED))
+		return;
+	do {
+		if (pte & UVM_SIM_PTE_ACCESSED)
+			return;
+	} while (!try_cmpxchg(slot, &pte, pte | UVM_SIM_PTE_ACCESSED));
+}
+
 static void map_huge(struct sim_pt *pt, u64 va, u64 pte)
 {
 	unsigned int i = index_of(va, 1);
 	struct sim_pt *child = child_of(pt, i);
 	u64 old = exchange(&pt->entries[i], pte | UVM_SIM_PTE_HUGE);
-	unsigned int k;
 
-	if (!child || old != table_entry(child))
-		return;
-	for (k = 0; k < UVM_SIM_PT_ENTRIES; k++)
-		if (READ_ONCE(child->entries[k]))
-			exchange(&child->entries[k], 0);
+	if (child && old == table_entry(child))
+		old = clear_table(child);
+	inherit(&pt->entries[i], old);
 }
 
 static void map_small(struct sim_pt *pt, u64 va, u64 pte)
 {
 	unsigned int i = index_of(va, 1);
 	struct sim_pt *child = child_of(pt, i);
+	u64 old, *slot;
 
 	if (WARN_ONCE(!child, "uvm_sim: map of %#llx, not prepared\n", va))
 		return;
-	exchange(&child->entries[index_of(va, 0)], pte);
+	slot = &child->entries[index_of(va, 0)];
+	old = exchange(slot, pte);
 	if (READ_ONCE(pt->entries[i]) != table_entry(child))
-		exchange(&pt->entries[i], table_entry(child));
+		old |= exchange(&pt->entries[i], table_entry(child));
+	inherit(slot, old);
 }
 
 static u64 leaf_of(const struct uvm_gpu_entry *entry, unsigned int peer)
@@ -343,6 +372,78 @@ unsigned long sim_unmap(struct uvm_gpu_as *base, u64 start, u64 length)
 	if (!length || WARN_ON_ONCE(bad_range(start, length)))
 		return 0;
 	return unmap_range(as->root, SIM_ROOT_LEVEL, start, start + length - 1);
+}
+
+/* Take the accessed bit of a leaf. Was it set? */
+static bool harvest_leaf(u64 *slot)
+{
+	u64 pte = READ_ONCE(*slot);
+
+	do {
+		if (!(pte & UVM_SIM_PTE_ACCESSED))
+			return false;
+	} while (!try_cmpxchg(slot, &pte, pte & ~UVM_SIM_PTE_ACCESSED));
+	return true;
+}
+
+/*
+ * Take the bits of @nr pages from @va, which one entry of @pt covers. Page 0 is bit @bit
+ * of @accessed.
+ */
+static unsigned int harvest_level1(struct sim_pt *pt, u64 va, unsigned int nr,
+				   unsigned long *accessed, unsigned int bit)
+{
+	unsigned int i, first = index_of(va, 0), count = 0;
+	u64 *slot = &pt->entries[index_of(va, 1)];
+	u64 pte = READ_ONCE(*slot);
+	struct sim_pt *child;
+
+	if (!pte)
+		return 0;
+	if (pte & UVM_SIM_PTE_HUGE) {
+		if (!harvest_leaf(slot))
+			return 0;
+		bitmap_set(accessed, bit, nr);
+		return nr;
+	}
+	child = child_of(pt, index_of(va, 1));
+	for (i = 0; i < nr; i++) {
+		if (!harvest_leaf(&child->entries[first + i]))
+			continue;
+		__set_bit(bit + i, accessed);
+		count++;
+	}
+	return count;
+}
+
+static bool bad_harvest(u64 start, u64 length)
+{
+	return bad_range(start, length) || length > SIM_HUGE_SIZE ||
+	       !IS_ALIGNED(start | length, SIM_PAGE_SIZE);
+}
+
+unsigned int sim_harvest(struct uvm_gpu_as *base, u64 start, u64 length,
+			 unsigned long *accessed)
+{
+	struct sim_as *as = to_sim_as(base);
+	u64 va, stop, end = start + length;
+	unsigned int count = 0;
+	struct sim_pt *pt;
+
+	if (WARN_ON_ONCE(bad_harvest(start, length)))
+		return 0;
+	sim_count(as->gpu, SIM_STAT_HARVESTS, 1);
+	for (va = start; va < end; va = stop) {
+		stop = min(ALIGN_DOWN(va, SIM_HUGE_SIZE) + SIM_HUGE_SIZE, end);
+		pt = level1_of(as, va);
+		if (pt)
+			count += harvest_level1(pt, va,
+						(stop - va) >> UVM_SIM_PAGE_SHIFT,
+						accessed,
+						(va - start) >> UVM_SIM_PAGE_SHIFT);
+	}
+	sim_count(as->gpu, SIM_STAT_PAGES_ACCESSED, count);
+	return count;
 }
 
 static bool grants(u64 pte, u32 access)

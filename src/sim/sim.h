@@ -59,6 +59,8 @@ enum sim_stat {
 	SIM_STAT_TLB_HITS,
 	SIM_STAT_TLB_MISSES,
 	SIM_STAT_TLB_INVALIDATES,
+	SIM_STAT_HARVESTS,
+	SIM_STAT_PAGES_ACCESSED,
 	SIM_STAT_SYSTEM_ATOMICS,
 	SIM_STAT_SYSTEM_ATOMIC_RETRIES,
 	SIM_STAT_PEER_ACCESSES,
@@ -92,6 +94,7 @@ enum sim_stat {
  * @access_granule: as &uvm_gpu_desc.access_granule
  * @lanes: pages of a command that may miss at once
  * @peers: it may reach the memory of the module's other GPUs, and they its
+ * @accessed: it tells which pages it accessed
  */
 struct sim_config {
 	char name[UVM_NAME_LEN];
@@ -107,6 +110,7 @@ struct sim_config {
 	u64 access_granule;
 	unsigned int lanes;
 	bool peers;
+	bool accessed;
 };
 
 /**
@@ -320,6 +324,7 @@ struct sim_ce {
  * @dev: device for DMA
  * @config: what it is
  * @core: the core's object
+ * @ops: what the core may ask of it
  * @memory: CPU address of device address 0; NULL for UVM_MEMORY_NUMA
  * @iommu: translation of DMA addresses
  * @atomics: held from the read to the write of an atomic in system memory: those of
@@ -344,6 +349,7 @@ struct sim_gpu {
 	struct device *dev;
 	struct sim_config config;
 	struct uvm_gpu *core;
+	struct uvm_gpu_ops ops;
 	void *memory;
 	struct sim_iommu iommu;
 	struct mutex atomics;
@@ -408,6 +414,8 @@ int sim_map_prepare(struct uvm_gpu_as *as, u64 start, u64 length);
 void sim_map(struct uvm_gpu_as *as, const struct uvm_gpu_entry *entries,
 	     unsigned int count);
 unsigned long sim_unmap(struct uvm_gpu_as *as, u64 start, u64 length);
+unsigned int sim_harvest(struct uvm_gpu_as *as, u64 start, u64 length,
+			 unsigned long *accessed);
 u64 sim_walk(struct sim_as *as, u64 va, u32 access);
 bool sim_translates(struct sim_as *as, u64 va, u32 access);
 

@@ -136,6 +136,10 @@ struct uvm_sim_ring_entry {
  *
  * A leaf is readable; a store needs UVM_SIM_PTE_WRITE, and an atomic also
  * UVM_SIM_PTE_ATOMIC.
+ *
+ * The MMU sets UVM_SIM_PTE_ACCESSED in the leaf that it takes into a TLB, and with it
+ * UVM_SIM_PTE_DIRTY for a store or an atomic. An access that the TLB serves sets
+ * neither; a store or an atomic isn't served by what was not dirty when it was taken.
  */
 
 #define UVM_SIM_VA_BITS		48
