@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "delay.h"
+#include "devmem.h"
 #include "policy.h"
 #include "stats.h"
 #include "thrash.h"
@@ -43,7 +44,7 @@
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
- * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.lock,
+ * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem_zone.lock,
  *   &uvm_policies.lock, &uvm_windows.lock, uvm_zaps_lock and under it &uvm_zaps.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
@@ -71,57 +72,6 @@
  */
 extern const struct file_operations uvm_fops;
 #define UVM_PGMAP_OWNER		((void *)&uvm_fops)
-
-/* ---- device memory (devmem.c) ---- */
-
-/**
- * struct uvm_devmem_chunk - 2 MiB of device memory
- * @link: in &uvm_devmem.free or &uvm_devmem.partial; unlinked when full
- * @nr_used: bits set in @used
- * @used: which pages are allocated
- */
-struct uvm_devmem_chunk {
-	struct list_head link;
-	unsigned int nr_used;
-	DECLARE_BITMAP(used, UVM_BLOCK_PAGES);
-};
-
-/**
- * struct uvm_devmem - a GPU's memory, page by page
- * @lock: protects the rest; irq-safe, since pages are freed from any context
- * @chunks: all chunks, by address
- * @nr_chunks: their number
- * @free: chunks with no page in use
- * @partial: chunks with some pages in use
- * @used: pages in use
- * @closed: the GPU is going away: no page is handed out any more
- * @owner: the backend's module, pinned while @used is not 0: a page may outlive
- *	every file, and the module must not go while it is there
- */
-struct uvm_devmem {
-	spinlock_t lock;
-	struct module *owner;
-	struct uvm_devmem_chunk *chunks;
-	unsigned long nr_chunks;
-	struct list_head free;
-	struct list_head partial;
-	unsigned long used;
-	bool closed;
-};
-
-extern wait_queue_head_t uvm_devmem_idle;
-
-int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
-		    unsigned long npages);
-void uvm_devmem_fini(struct uvm_devmem *mem);
-unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
-			      unsigned int count);
-unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index);
-void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
-		     unsigned int count);
-unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
-unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem);
-void uvm_devmem_close(struct uvm_devmem *mem);
 
 /* ---- what a CPU fault brings home (window.c) ---- */
 
@@ -184,6 +134,7 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  *	not be reset
  * @stats: what its faults, and those of the CPU in its memory, took
  * @windows: what CPU faults in its memory brought home last
+ * @debugfs: the account of its memory; not for UVM_MEMORY_NUMA
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -207,6 +158,7 @@ struct uvm_gpu {
 	atomic_t strays;
 	struct uvm_stats stats;
 	struct uvm_windows windows;
+	struct dentry *debugfs;
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
@@ -579,6 +531,8 @@ void uvm_evacuate_gpu(struct uvm_gpu *gpu);
 
 void uvm_debugfs_init(void);
 void uvm_debugfs_exit(void);
+void uvm_debugfs_add_gpu(struct uvm_gpu *gpu);
+void uvm_debugfs_del_gpu(struct uvm_gpu *gpu);
 void uvm_show_fdinfo(struct seq_file *m, struct file *filp);
 
 /* ---- channels (channel.c) ---- */

@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 
 static struct dentry *uvm_debugfs_dir;
+static struct dentry *uvm_debugfs_chunks;
 
 static const char * const uvm_stat_names[UVM_STAT_NR] = {
 	[UVM_STAT_BATCHES] = "batches",
@@ -176,9 +177,76 @@ static int uvm_gpus_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(uvm_gpus);
 
+static void uvm_show_account(struct seq_file *m, const struct uvm_devmem_account *account)
+{
+	seq_printf(m, " %lu %lu %lu %lu %lu\n", account->used,
+		   account->free[UVM_DEVMEM_2M], account->free[UVM_DEVMEM_64K],
+		   account->free[UVM_DEVMEM_4K], account->zeroed);
+}
+
+static void uvm_account_add(struct uvm_devmem_account *sum,
+			    const struct uvm_devmem_account *account)
+{
+	unsigned int size;
+
+	sum->used += account->used;
+	for (size = 0; size < UVM_DEVMEM_SIZES; size++)
+		sum->free[size] += account->free[size];
+	sum->zeroed += account->zeroed;
+}
+
+/*
+ * In pages. Each chunk that is neither free nor used as a whole has a line; of the others
+ * there are so many, and the sum of all. Each chunk is looked at once, under its lock: so
+ * what is used and what is free make the whole, whatever happens meanwhile.
+ */
+static int uvm_chunks_show(struct seq_file *m, void *unused)
+{
+	struct uvm_gpu *gpu = m->private;
+	struct uvm_devmem_account sum = { }, account;
+	unsigned long i, nr_free = 0, nr_used = 0;
+
+	seq_puts(m, "chunk used free-2m free-64k free-4k zeroed\n");
+	for (i = 0; i < gpu->mem.nr_chunks; i++) {
+		uvm_devmem_account(&gpu->mem, i, &account);
+		uvm_account_add(&sum, &account);
+		nr_free += !account.used;
+		nr_used += account.used == UVM_CHUNK_PAGES;
+		if (account.used && account.used < UVM_CHUNK_PAGES) {
+			seq_printf(m, "%lu", i);
+			uvm_show_account(m, &account);
+		}
+		cond_resched();
+	}
+	seq_puts(m, "sum");
+	uvm_show_account(m, &sum);
+	seq_printf(m, "total %lu\n", i * UVM_CHUNK_PAGES);
+	seq_printf(m, "chunks %lu free %lu used %lu split %lu\n", i, nr_free, nr_used,
+		   i - nr_free - nr_used);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(uvm_chunks);
+
+/* @gpu stays until uvm_debugfs_del_gpu(). */
+void uvm_debugfs_add_gpu(struct uvm_gpu *gpu)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", gpu->id);
+	gpu->debugfs = debugfs_create_file(name, 0400, uvm_debugfs_chunks, gpu,
+					   &uvm_chunks_fops);
+}
+
+/* Waits for those who look. */
+void uvm_debugfs_del_gpu(struct uvm_gpu *gpu)
+{
+	debugfs_remove(gpu->debugfs);
+}
+
 void uvm_debugfs_init(void)
 {
 	uvm_debugfs_dir = debugfs_create_dir("uvm", NULL);
+	uvm_debugfs_chunks = debugfs_create_dir("chunks", uvm_debugfs_dir);
 	debugfs_create_file("va_spaces", 0400, uvm_debugfs_dir, NULL,
 			    &uvm_va_spaces_fops);
 	debugfs_create_file("gpus", 0400, uvm_debugfs_dir, NULL, &uvm_gpus_fops);

@@ -2,142 +2,122 @@
 /**
  * DOC: Device memory
  *
- * Owns which pages of a GPU's memory are in use. Memory is handed out in pages,
- * kept in chunks of 2 MiB so that a whole block lands in one chunk where it can:
- * contiguous device addresses make one copy segment and one GPU page.
- *
- * The lock is irq-safe: core mm frees device pages from any context. Nothing is
- * allocated under it, and nothing is taken under it but the lock of a wait queue.
- *
- * Invariants: a chunk is on @free iff no page of it is used, on @partial iff some
- * but not all are; @used is the sum of all chunks'; the owner's module is pinned
- * iff @used is not 0.
+ * Owns which pages of a GPU's memory are in use. The memory is divided into zones
+ * (devmem_zone.c), each with a lock of its own. There are no more than a few, however
+ * large the memory is, and no lock is taken under another. Who wants memory begins with
+ * the zone of the CPU that it runs on. A chunk is broken only if no zone has as much as a
+ * chunk free in pieces: so what is lost for blocks is a chunk for each zone, and what use
+ * has scattered.
  */
 #include "core.h"
 
-#include <linux/bitmap.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
-/* Woken when some GPU's memory has no page in use any more. */
+static_assert(UVM_CHUNK_PAGES == UVM_BLOCK_PAGES);
+
+/* Fewer chunks are not worth a lock of their own. */
+#define UVM_ZONE_CHUNKS	64
+
+/* Woken when some zone of some GPU's memory has no page in use any more. */
 DECLARE_WAIT_QUEUE_HEAD(uvm_devmem_idle);
 
-int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
-		    unsigned long npages)
+static struct uvm_devmem_zone *uvm_chunk_zone(struct uvm_devmem *mem,
+					      struct uvm_devmem_chunk *chunk)
 {
-	unsigned long i;
-
-	spin_lock_init(&mem->lock);
-	INIT_LIST_HEAD(&mem->free);
-	INIT_LIST_HEAD(&mem->partial);
-	mem->owner = owner;
-	mem->used = 0;
-	mem->closed = false;
-	mem->nr_chunks = npages / UVM_BLOCK_PAGES;
-	mem->chunks = kvcalloc(mem->nr_chunks, sizeof(*mem->chunks), GFP_KERNEL);
-	if (!mem->chunks)
-		return -ENOMEM;
-	for (i = 0; i < mem->nr_chunks; i++)
-		list_add_tail(&mem->chunks[i].link, &mem->free);
-	return 0;
+	return &mem->zones[(chunk - mem->chunks) / mem->zone_chunks];
 }
 
-void uvm_devmem_fini(struct uvm_devmem *mem)
+/* The @i-th one to ask on this CPU. */
+static struct uvm_devmem_zone *uvm_devmem_zone(struct uvm_devmem *mem, unsigned int home,
+					       unsigned int i)
 {
-	WARN_ON(mem->used);
-	kvfree(mem->chunks);
-	mem->chunks = NULL;
+	return &mem->zones[(home + i) % mem->nr_zones];
 }
 
-/* Puts a chunk where its count of used pages says. */
-static void uvm_devmem_relink(struct uvm_devmem *mem,
-			      struct uvm_devmem_chunk *chunk)
+/* A whole chunk, or 0. */
+static unsigned int uvm_devmem_take_chunk(struct uvm_devmem *mem, unsigned int home,
+					  unsigned long *index, bool zeroed)
 {
-	lockdep_assert_held(&mem->lock);
-	if (!chunk->nr_used)
-		list_move(&chunk->link, &mem->free);
-	else if (chunk->nr_used < UVM_BLOCK_PAGES)
-		list_move(&chunk->link, &mem->partial);
-	else
-		list_del_init(&chunk->link);
-}
+	struct uvm_devmem_chunk *chunk = NULL;
+	struct uvm_devmem_zone *zone;
+	unsigned long base;
+	unsigned int i;
 
-static unsigned int uvm_devmem_take(struct uvm_devmem *mem,
-				    struct uvm_devmem_chunk *chunk,
-				    unsigned long *index, unsigned int count)
-{
-	unsigned long base = (chunk - mem->chunks) * UVM_BLOCK_PAGES;
-	unsigned int nr = 0;
-	unsigned long bit;
-
-	lockdep_assert_held(&mem->lock);
-	for_each_clear_bit(bit, chunk->used, UVM_BLOCK_PAGES) {
-		if (nr == count)
-			break;
-		__set_bit(bit, chunk->used);
-		index[nr++] = base + bit;
+	for (i = 0; i < mem->nr_zones && !chunk; i++) {
+		zone = uvm_devmem_zone(mem, home, i);
+		if (READ_ONCE(zone->nr_free[UVM_DEVMEM_2M]))
+			chunk = uvm_zone_take_chunk(zone, zeroed);
 	}
-	chunk->nr_used += nr;
-	mem->used += nr;
-	uvm_devmem_relink(mem, chunk);
+	if (!chunk)
+		return 0;
+	base = (chunk - mem->chunks) * UVM_CHUNK_PAGES;
+	for (i = 0; i < UVM_CHUNK_PAGES; i++)
+		index[i] = base + i;
+	return UVM_CHUNK_PAGES;
+}
+
+/* Is there a chunk's worth in pieces? */
+static bool uvm_zone_scattered(const struct uvm_devmem_zone *zone)
+{
+	return READ_ONCE(zone->nr_free[UVM_DEVMEM_4K]) +
+	       READ_ONCE(zone->nr_free[UVM_DEVMEM_64K]) >= UVM_CHUNK_PAGES;
+}
+
+static bool uvm_zone_full(const struct uvm_devmem_zone *zone)
+{
+	return READ_ONCE(zone->used) == zone->npages;
+}
+
+/* Pieces of this CPU's zone, then those of others that have many, then whatever there is. */
+static unsigned int uvm_devmem_take(struct uvm_devmem *mem, unsigned int home,
+				    unsigned long *index, unsigned int count, bool zeroed)
+{
+	struct uvm_devmem_zone *zone;
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < mem->nr_zones && nr < count; i++) {
+		zone = uvm_devmem_zone(mem, home, i);
+		if (!i || uvm_zone_scattered(zone))
+			nr += uvm_zone_take(zone, index + nr, count - nr, false, zeroed);
+	}
+	for (i = 0; i < mem->nr_zones && nr < count; i++) {
+		zone = uvm_devmem_zone(mem, home, i);
+		if (!uvm_zone_full(zone))
+			nr += uvm_zone_take(zone, index + nr, count - nr, true, zeroed);
+	}
 	return nr;
 }
 
-/*
- * A whole block wants a whole chunk; less fills chunks that are in use before it
- * breaks a free one.
- */
-static struct uvm_devmem_chunk *uvm_devmem_pick(struct uvm_devmem *mem,
-						unsigned int count)
+static unsigned int uvm_devmem_home(const struct uvm_devmem *mem)
 {
-	struct list_head *first = &mem->partial, *second = &mem->free;
-
-	lockdep_assert_held(&mem->lock);
-	if (count >= UVM_BLOCK_PAGES)
-		swap(first, second);
-	if (list_empty(first))
-		first = second;
-	return list_first_entry_or_null(first, struct uvm_devmem_chunk, link);
-}
-
-/* May pages be taken? The first one pins the owner. */
-static bool uvm_devmem_open(struct uvm_devmem *mem)
-{
-	lockdep_assert_held(&mem->lock);
-	return !mem->closed && (mem->used || try_module_get(mem->owner));
+	return raw_smp_processor_id() % mem->nr_zones;
 }
 
 /**
  * uvm_devmem_alloc() - take pages
  * @mem: the memory
- * @index: where to store the pages' numbers
+ * @index: where to store the pages' numbers, runs of them in order
  * @count: how many are wanted
  *
- * Any context. Never waits, never evicts.
+ * Whole chunks for whole blocks; less fills chunks that are in use before it breaks a
+ * free one. Any context. Never waits, never evicts. What is freed meanwhile may be missed,
+ * and while others take and free in several zones, even as much as is always free.
  *
  * Return: how many were taken, less than @count if no more are free.
  */
 unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			      unsigned int count)
 {
-	struct uvm_devmem_chunk *chunk;
-	unsigned int nr = 0;
-	unsigned long flags;
+	unsigned int home = uvm_devmem_home(mem), nr = 0, n;
 
-	spin_lock_irqsave(&mem->lock, flags);
-	if (!count || !uvm_devmem_open(mem))
-		goto out;
-	while (nr < count) {
-		chunk = uvm_devmem_pick(mem, count - nr);
-		if (!chunk)
+	while (count - nr >= UVM_CHUNK_PAGES) {
+		n = uvm_devmem_take_chunk(mem, home, index + nr, false);
+		if (!n)
 			break;
-		nr += uvm_devmem_take(mem, chunk, index + nr, count - nr);
+		nr += n;
 	}
-	if (!mem->used)
-		module_put(mem->owner);
-out:
-	spin_unlock_irqrestore(&mem->lock, flags);
-	return nr;
+	return nr + uvm_devmem_take(mem, home, index + nr, count - nr, false);
 }
 
 /**
@@ -151,27 +131,7 @@ out:
  */
 unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index)
 {
-	struct uvm_devmem_chunk *chunk;
-	unsigned int nr = 0;
-	unsigned long flags;
-
-	spin_lock_irqsave(&mem->lock, flags);
-	chunk = list_first_entry_or_null(&mem->free, struct uvm_devmem_chunk, link);
-	if (chunk && uvm_devmem_open(mem))
-		nr = uvm_devmem_take(mem, chunk, index, UVM_BLOCK_PAGES);
-	spin_unlock_irqrestore(&mem->lock, flags);
-	return nr;
-}
-
-/* False if some aren't in use: somebody gives back what isn't his. */
-static bool uvm_devmem_clear(struct uvm_devmem_chunk *chunk, unsigned int first,
-			     unsigned int count)
-{
-	if (find_next_zero_bit(chunk->used, first + count, first) < first + count)
-		return false;
-	bitmap_clear(chunk->used, first, count);
-	chunk->nr_used -= count;
-	return true;
+	return uvm_devmem_take_chunk(mem, uvm_devmem_home(mem), index, false);
 }
 
 /**
@@ -185,50 +145,129 @@ static bool uvm_devmem_clear(struct uvm_devmem_chunk *chunk, unsigned int first,
 void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
 		     unsigned int count)
 {
-	struct uvm_devmem_chunk *chunk = &mem->chunks[index / UVM_BLOCK_PAGES];
-	unsigned long flags;
+	struct uvm_devmem_chunk *chunk = &mem->chunks[index / UVM_CHUNK_PAGES];
+	struct uvm_devmem_zone *zone = uvm_chunk_zone(mem, chunk);
+	unsigned int first = index % UVM_CHUNK_PAGES;
 
-	spin_lock_irqsave(&mem->lock, flags);
-	if (!WARN_ON(!uvm_devmem_clear(chunk, index % UVM_BLOCK_PAGES, count))) {
-		uvm_devmem_relink(mem, chunk);
-		mem->used -= count;
-		if (!mem->used) {
-			wake_up_all(&uvm_devmem_idle);
-			module_put(mem->owner);
-		}
-	}
-	spin_unlock_irqrestore(&mem->lock, flags);
+	WARN_ON(!uvm_zone_put(zone, chunk, first, first + count));
 }
 
-/**
- * uvm_devmem_close() - hand out no more pages
- * @mem: the memory
- */
-void uvm_devmem_close(struct uvm_devmem *mem)
-{
-	unsigned long flags;
+/* ---- numbers ---- */
 
-	spin_lock_irqsave(&mem->lock, flags);
-	mem->closed = true;
-	spin_unlock_irqrestore(&mem->lock, flags);
-}
-
+/* Pages in use. Exact: of a memory that is closed, 0 is the end. */
 unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem)
 {
-	unsigned long flags, nr;
+	struct uvm_devmem_zone *zone;
+	unsigned long flags, nr = 0;
 
-	spin_lock_irqsave(&mem->lock, flags);
-	nr = mem->used;
-	spin_unlock_irqrestore(&mem->lock, flags);
+	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
+		spin_lock_irqsave(&zone->lock, flags);
+		nr += zone->used;
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
 	return nr;
 }
 
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem)
 {
-	unsigned long flags, nr;
+	return mem->nr_chunks * UVM_CHUNK_PAGES - uvm_devmem_used_pages(mem);
+}
 
-	spin_lock_irqsave(&mem->lock, flags);
-	nr = mem->nr_chunks * UVM_BLOCK_PAGES - mem->used;
-	spin_unlock_irqrestore(&mem->lock, flags);
-	return nr;
+/* How many pages the largest piece of memory has that is free: 512, 16, 1 or 0. */
+unsigned int uvm_devmem_largest_free(struct uvm_devmem *mem)
+{
+	static const unsigned int pages[UVM_DEVMEM_SIZES] = {
+		1, UVM_PIECE_PAGES, UVM_CHUNK_PAGES
+	};
+	struct uvm_devmem_zone *zone;
+	unsigned int largest = 0, size;
+	unsigned long flags;
+
+	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
+		spin_lock_irqsave(&zone->lock, flags);
+		for (size = 0; size < UVM_DEVMEM_SIZES; size++)
+			if (zone->nr_free[size])
+				largest = max(largest, pages[size]);
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+	return largest;
+}
+
+/**
+ * uvm_devmem_account() - where a chunk's pages are
+ * @mem: the memory
+ * @chunk: which chunk, less than &uvm_devmem.nr_chunks
+ * @account: where to store it; @used and all @free are UVM_CHUNK_PAGES together
+ */
+void uvm_devmem_account(struct uvm_devmem *mem, unsigned long chunk,
+			struct uvm_devmem_account *account)
+{
+	struct uvm_devmem_zone *zone = uvm_chunk_zone(mem, &mem->chunks[chunk]);
+
+	uvm_zone_account(zone, &mem->chunks[chunk], account);
+}
+
+/* ---- begin and end ---- */
+
+/**
+ * uvm_devmem_close() - hand out no more pages
+ * @mem: the memory
+ *
+ * When it returns, pages that were handed out are counted as used.
+ */
+void uvm_devmem_close(struct uvm_devmem *mem)
+{
+	struct uvm_devmem_zone *zone;
+	unsigned long flags;
+
+	WRITE_ONCE(mem->closed, true);
+	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
+		spin_lock_irqsave(&zone->lock, flags);
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+}
+
+static int uvm_devmem_init_zones(struct uvm_devmem *mem, struct module *owner,
+				 unsigned long npages, unsigned int zones)
+{
+	unsigned long i;
+
+	mem->owner = owner;
+	mem->closed = false;
+	mem->nr_chunks = npages / UVM_CHUNK_PAGES;
+	mem->zone_chunks = DIV_ROUND_UP(mem->nr_chunks, zones);
+	mem->nr_zones = DIV_ROUND_UP(mem->nr_chunks, mem->zone_chunks);
+	mem->chunks = kvcalloc(mem->nr_chunks, sizeof(*mem->chunks), GFP_KERNEL);
+	if (!mem->chunks)
+		return -ENOMEM;
+	for (i = 0; i < mem->nr_zones; i++)
+		uvm_zone_init(mem, &mem->zones[i]);
+	for (i = 0; i < mem->nr_chunks; i++)
+		uvm_zone_add(uvm_chunk_zone(mem, &mem->chunks[i]), &mem->chunks[i]);
+	return 0;
+}
+
+/**
+ * uvm_devmem_init() - begin, with all memory free
+ * @mem: the memory
+ * @owner: the backend's module
+ * @npages: its size, a multiple of a chunk's and not 0
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int uvm_devmem_init(struct uvm_devmem *mem, struct module *owner,
+		    unsigned long npages)
+{
+	unsigned long most = npages / UVM_CHUNK_PAGES / UVM_ZONE_CHUNKS;
+
+	return uvm_devmem_init_zones(mem, owner, npages,
+				     clamp(most, 1UL, min_t(unsigned long, num_possible_cpus(),
+							    UVM_DEVMEM_ZONES)));
+}
+
+void uvm_devmem_fini(struct uvm_devmem *mem)
+{
+	WARN_ON(uvm_devmem_used_pages(mem));
+	kvfree(mem->chunks);
+	mem->chunks = NULL;
 }

@@ -298,6 +298,8 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	ret = uvm_gpus_add(gpu);
 	if (ret)
 		goto err_pages;
+	if (!uvm_gpu_is_numa(gpu))
+		uvm_debugfs_add_gpu(gpu);
 	return gpu;
 
 err_pages:
@@ -350,6 +352,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	WRITE_ONCE(gpu->dead, true);
 	mutex_unlock(&uvm_gpus_lock);
 
+	uvm_debugfs_del_gpu(gpu);
 	uvm_gpu_spaces_forget(gpu);
 	kref_put(&gpu->ref, uvm_gpu_last_put);
 	wait_for_completion(&gpu->gone);
