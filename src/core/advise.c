@@ -59,6 +59,35 @@ void uvm_advise_clip(const struct mm_struct *mm, unsigned long addr,
 	rcu_read_unlock();
 }
 
+/**
+ * uvm_advise_allows() - may a page leave where it is?
+ * @mm: whose page it is; with VA spaces or without
+ * @addr: its address
+ * @last: the last byte for which the answer is asked; receives the last one, not after
+ *	that, for which it is the same
+ *
+ * What one VA space of the mm forbids is forbidden. Waits for nothing.
+ *
+ * Return: true if it may.
+ */
+bool uvm_advise_allows(const struct mm_struct *mm, unsigned long addr,
+		       unsigned long *last)
+{
+	struct uvm_va_space *vs;
+	unsigned long low, high;
+	bool allowed = true;
+
+	rcu_read_lock();
+	hash_for_each_possible_rcu(uvm_advised, vs, policies_node, (unsigned long)mm) {
+		if (vs->mm != mm || !READ_ONCE(vs->policies.nr))
+			continue;
+		allowed &= uvm_policies_allow(&vs->policies, addr, &low, &high);
+		*last = min(*last, high);
+	}
+	rcu_read_unlock();
+	return allowed;
+}
+
 /* What a range group is in &uvm_va_space.range_groups. */
 #define UVM_GROUP_ALLOWED	xa_mk_value(1)
 #define UVM_GROUP_FIXED		xa_mk_value(0)

@@ -7,6 +7,7 @@
 #ifndef _UVM_COMPAT_H
 #define _UVM_COMPAT_H
 
+#include <linux/eventfd.h>
 #include <linux/hugetlb.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -164,6 +165,15 @@ static inline bool uvm_range_is_unmapped(const struct mmu_notifier_range *range)
 	return !there;
 #else
 	return range->event == MMU_NOTIFY_UNMAP;
+#endif
+}
+
+static inline void uvm_eventfd_signal(struct eventfd_ctx *ctx)
+{
+#ifdef UVM_HAVE_EVENTFD_SIGNAL_1ARG
+	eventfd_signal(ctx);
+#else
+	eventfd_signal(ctx, 1);
 #endif
 }
 

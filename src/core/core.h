@@ -25,7 +25,10 @@
 #include "compat.h"
 #include "delay.h"
 #include "devmem.h"
+#include "evict.h"
+#include "memory.h"
 #include "policy.h"
+#include "resident.h"
 #include "stats.h"
 #include "thrash.h"
 
@@ -41,11 +44,15 @@
  * → &uvm_channel.lock: the backend's half of a channel
  * → &uvm_gpu.counter_lock: who wants access counters
  * → &uvm_thrash.lock: pages that bounce
+ * → &uvm_lru.sweep_lock, &uvm_lru.search_lock: tried for only
+ * → &uvm_tenant.lock: residents of an mm in a GPU's memory
  * → &uvm_gpu_space.notifier_lock: GPU page tables and DMA addresses in them.
  *   The MMU notifier takes it, so it is taken under reclaim: nothing is
  *   allocated, copied or waited for under it.
- * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem_zone.lock,
- *   &uvm_policies.lock, &uvm_windows.lock, uvm_zaps_lock and under it &uvm_zaps.lock
+ * → &uvm_memory_events.lock, a spinlock: who wants to know when memory gets scarce
+ * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.watch_lock
+ *   and under it &uvm_devmem_zone.lock, &uvm_policies.lock, &uvm_windows.lock,
+ *   &uvm_lru.lock, uvm_zaps_lock and under it &uvm_zaps.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
@@ -134,6 +141,8 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  *	not be reset
  * @stats: what its faults, and those of the CPU in its memory, took
  * @windows: what CPU faults in its memory brought home last
+ * @lru: who uses its memory; not for UVM_MEMORY_NUMA
+ * @events: who wants to know when its memory gets scarce
  * @debugfs: the account of its memory; not for UVM_MEMORY_NUMA
  */
 struct uvm_gpu {
@@ -158,6 +167,8 @@ struct uvm_gpu {
 	atomic_t strays;
 	struct uvm_stats stats;
 	struct uvm_windows windows;
+	struct uvm_lru lru;
+	struct uvm_memory_events events;
 	struct dentry *debugfs;
 };
 
@@ -364,6 +375,9 @@ struct uvm_fault_queue;
  * @channels: by &uvm_gpu_channel.id, until killed; xa_lock guards the step from
  *	finding one to &uvm_channel.ref
  * @counters: it wants the GPU to count accesses
+ * @tenant: what the mm has in the GPU's memory; NULL for UVM_MEMORY_NUMA, and without an
+ *	mm. Valid for those who entered
+ * @event: it wants to know when the GPU's memory gets scarce
  * @thrash: pages that bounce
  * @stats: what its faults took
  * @dying: nobody may enter any more
@@ -383,6 +397,8 @@ struct uvm_gpu_space {
 	struct xarray spans;
 	struct xarray channels;
 	bool counters;
+	struct uvm_tenant *tenant;
+	struct uvm_memory_event event;
 	struct uvm_thrash thrash;
 	struct uvm_stats stats;
 	bool dying;
@@ -498,6 +514,14 @@ void uvm_counter_fini(struct uvm_gpu *gpu);
 int uvm_counter_set(struct uvm_gpu_space *gs, bool on);
 int uvm_set_access_counters_ioctl(struct uvm_ucmd *ucmd);
 
+/* ---- what users see of memory, and set (memory.c) ---- */
+
+int uvm_query_memory_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_memory_limit_ioctl(struct uvm_ucmd *ucmd);
+int uvm_set_memory_event_ioctl(struct uvm_ucmd *ucmd);
+void uvm_memory_event_end(struct uvm_gpu_space *gs);
+void uvm_memory_taken(struct uvm_gpu *gpu);
+
 /* ---- who can do what with whose memory (processor.c) ---- */
 
 bool uvm_is_peer(struct uvm_gpu *who, struct uvm_gpu *whose);
@@ -510,6 +534,8 @@ void uvm_advise_init(struct uvm_va_space *vs);
 void uvm_advise_fini(struct uvm_va_space *vs);
 void uvm_advise_clip(const struct mm_struct *mm, unsigned long addr,
 		     unsigned long *start, unsigned long *end);
+bool uvm_advise_allows(const struct mm_struct *mm, unsigned long addr,
+		       unsigned long *last);
 int uvm_set_preferred_location_ioctl(struct uvm_ucmd *ucmd);
 int uvm_set_accessed_by_ioctl(struct uvm_ucmd *ucmd);
 int uvm_set_fault_migration_ioctl(struct uvm_ucmd *ucmd);
@@ -526,6 +552,8 @@ int uvm_query_policy_ioctl(struct uvm_ucmd *ucmd);
 int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 			  unsigned long *pfns, u64 *moved, u64 *left);
 void uvm_evacuate_gpu(struct uvm_gpu *gpu);
+long uvm_evacuate_strays(struct uvm_gpu *gpu);
+bool uvm_vma_may_have_pages(const struct vm_area_struct *vma);
 
 /* ---- what people see (debugfs.c) ---- */
 

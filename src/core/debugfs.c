@@ -2,8 +2,9 @@
 /**
  * DOC: What people see
  *
- * Shows VA spaces: each file in its fdinfo, and all of them in debugfs. Nothing here
- * keeps a VA space from going, nor its mm for longer than one look.
+ * Shows VA spaces: each file in its fdinfo, and all of them in debugfs, with what they
+ * have of the GPUs' memory. Nothing here keeps a VA space from going, nor its mm for
+ * longer than one look.
  */
 #include "core.h"
 
@@ -177,6 +178,40 @@ static int uvm_gpus_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(uvm_gpus);
 
+static void uvm_memory_show_space(struct seq_file *m, struct uvm_gpu_space *gs)
+{
+	struct uvm_memory_numbers n;
+
+	if (!uvm_gpu_space_enter(gs))
+		return;
+	if (gs->tenant) {
+		uvm_tenant_numbers(gs->tenant, &n);
+		seq_printf(m, "%d %u %llu %llu %llu %llu %llu\n", pid_nr(gs->vs->pid),
+			   gs->gpu->id, n.mine << PAGE_SHIFT, n.limit << PAGE_SHIFT,
+			   n.reserved << PAGE_SHIFT, n.my_evicted, n.my_refaulted);
+	}
+	uvm_gpu_space_leave(gs);
+}
+
+static int uvm_memory_show(struct seq_file *m, void *unused)
+{
+	struct uvm_gpu_space *gs;
+	struct uvm_va_space *vs;
+	unsigned long index;
+	u32 id = 0;
+
+	seq_puts(m, "pid gpu used limit reserved evicted refaulted\n");
+	while ((vs = uvm_va_space_next(&id))) {
+		down_read(&vs->lock);
+		xa_for_each(&vs->gpu_spaces, index, gs)
+			uvm_memory_show_space(m, gs);
+		up_read(&vs->lock);
+		uvm_va_space_put(vs);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(uvm_memory);
+
 static void uvm_show_account(struct seq_file *m, const struct uvm_devmem_account *account)
 {
 	seq_printf(m, " %lu %lu %lu %lu %lu\n", account->used,
@@ -250,6 +285,7 @@ void uvm_debugfs_init(void)
 	debugfs_create_file("va_spaces", 0400, uvm_debugfs_dir, NULL,
 			    &uvm_va_spaces_fops);
 	debugfs_create_file("gpus", 0400, uvm_debugfs_dir, NULL, &uvm_gpus_fops);
+	debugfs_create_file("memory", 0400, uvm_debugfs_dir, NULL, &uvm_memory_fops);
 	uvm_delay_init(uvm_debugfs_dir);
 }
 

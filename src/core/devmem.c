@@ -134,6 +134,15 @@ unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index
 	return uvm_devmem_take_chunk(mem, uvm_devmem_home(mem), index, false);
 }
 
+static void uvm_devmem_note_peak(struct uvm_devmem *mem)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&mem->watch_lock, flags);
+	mem->peak = max(mem->peak, uvm_devmem_free_pages(mem));
+	spin_unlock_irqrestore(&mem->watch_lock, flags);
+}
+
 /**
  * uvm_devmem_free() - give pages back
  * @mem: the memory
@@ -150,6 +159,8 @@ void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
 	unsigned int first = index % UVM_CHUNK_PAGES;
 
 	WARN_ON(!uvm_zone_put(zone, chunk, first, first + count));
+	if (READ_ONCE(mem->watched))
+		uvm_devmem_note_peak(mem);
 }
 
 /* ---- numbers ---- */
@@ -171,6 +182,39 @@ unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem)
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem)
 {
 	return mem->nr_chunks * UVM_CHUNK_PAGES - uvm_devmem_used_pages(mem);
+}
+
+/**
+ * uvm_devmem_set_watched() - is uvm_devmem_watch() going to be called?
+ * @mem: the memory
+ * @watched: if not, nobody remembers how much was free
+ */
+void uvm_devmem_set_watched(struct uvm_devmem *mem, bool watched)
+{
+	WRITE_ONCE(mem->watched, watched);
+}
+
+/**
+ * uvm_devmem_watch() - what became of free memory
+ * @mem: watched
+ * @peak: pages that were free at once, at most, since the last call. Where pages were
+ *	taken and given back in several zones at the very same moment, either may count
+ *	as first.
+ *
+ * Any context.
+ *
+ * Return: pages that are free now.
+ */
+unsigned long uvm_devmem_watch(struct uvm_devmem *mem, unsigned long *peak)
+{
+	unsigned long flags, nr;
+
+	spin_lock_irqsave(&mem->watch_lock, flags);
+	nr = uvm_devmem_free_pages(mem);
+	*peak = max(mem->peak, nr);
+	mem->peak = nr;
+	spin_unlock_irqrestore(&mem->watch_lock, flags);
+	return nr;
 }
 
 /* How many pages the largest piece of memory has that is free: 512, 16, 1 or 0. */
@@ -234,6 +278,9 @@ static int uvm_devmem_init_zones(struct uvm_devmem *mem, struct module *owner,
 
 	mem->owner = owner;
 	mem->closed = false;
+	mem->watched = false;
+	spin_lock_init(&mem->watch_lock);
+	mem->peak = 0;
 	mem->nr_chunks = npages / UVM_CHUNK_PAGES;
 	mem->zone_chunks = DIV_ROUND_UP(mem->nr_chunks, zones);
 	mem->nr_zones = DIV_ROUND_UP(mem->nr_chunks, mem->zone_chunks);

@@ -83,6 +83,9 @@ struct uvm_devmem_zone {
  * @nr_chunks: their number
  * @nr_zones: how many of @zones there are
  * @zone_chunks: so many chunks each, the last one maybe less
+ * @watched: somebody wants to know how much was free, see uvm_devmem_watch()
+ * @watch_lock: protects @peak
+ * @peak: pages that were free at once, at most, since uvm_devmem_watch()
  * @closed: the GPU is going away: no page is handed out any more. Set before each
  *	zone's lock is taken once, and read under it
  * @zones: by address
@@ -93,6 +96,9 @@ struct uvm_devmem {
 	unsigned long nr_chunks;
 	unsigned int nr_zones;
 	unsigned long zone_chunks;
+	bool watched;
+	spinlock_t watch_lock;
+	unsigned long peak;
 	bool closed;
 	struct uvm_devmem_zone zones[UVM_DEVMEM_ZONES];
 };
@@ -124,6 +130,8 @@ unsigned long uvm_devmem_used_pages(struct uvm_devmem *mem);
 unsigned int uvm_devmem_largest_free(struct uvm_devmem *mem);
 void uvm_devmem_account(struct uvm_devmem *mem, unsigned long chunk,
 			struct uvm_devmem_account *account);
+void uvm_devmem_set_watched(struct uvm_devmem *mem, bool watched);
+unsigned long uvm_devmem_watch(struct uvm_devmem *mem, unsigned long *peak);
 void uvm_devmem_close(struct uvm_devmem *mem);
 
 /* devmem_zone.c */

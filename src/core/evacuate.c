@@ -30,6 +30,8 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
+#include "move.h"
+
 /* Rounds over an address space, for pages that somebody had locked just then. */
 #define UVM_EVACUATE_TRIES	4
 
@@ -46,7 +48,8 @@
 /* So often, a millisecond apart, somebody else's mmap_lock is tried for. */
 #define UVM_EVACUATE_LOCKS	20
 
-static bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
+/* May pages of a GPU be mapped there? */
+bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
 {
 	return vma->anon_vma && !(vma->vm_flags & (VM_SPECIAL | VM_HUGETLB));
 }
@@ -67,17 +70,21 @@ static bool uvm_evacuate_wants(struct uvm_va_space *vs, struct vm_area_struct *v
 /* Blocks of a VMA until its end, or until others should have the lock. */
 static unsigned long uvm_evacuate_vma(struct uvm_va_space *vs,
 				      struct vm_area_struct *vma,
-				      unsigned long addr, u32 gpu_id,
+				      unsigned long addr,
+				      const struct uvm_target *dest,
 				      unsigned long *pfns, u64 *moved)
 {
-	unsigned long next;
+	unsigned long next, last;
+	bool allowed;
 	long nr = 0;
 
 	addr = max(addr, vma->vm_start);
 	while (addr < vma->vm_end) {
-		next = min(vma->vm_end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
-		if (uvm_evacuate_wants(vs, vma, addr, next, gpu_id, pfns))
-			nr = uvm_migrate_home(vma, addr, next, gpu_id);
+		last = min(vma->vm_end, ALIGN(addr + 1, UVM_BLOCK_SIZE)) - 1;
+		allowed = !dest->strays || uvm_advise_allows(vma->vm_mm, addr, &last);
+		next = last + 1;
+		if (allowed && uvm_evacuate_wants(vs, vma, addr, next, dest->from, pfns))
+			nr = uvm_migrate_from(vma, addr, next, dest);
 		else
 			nr = 0;
 		if (nr > 0)
@@ -110,8 +117,9 @@ static int uvm_evacuate_lock(struct mm_struct *mm)
  * and @pfns room for a block. Returns 0, -EINTR if it was killed, or -EAGAIN if another's
  * mmap_lock could not be had.
  */
-static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm, u32 gpu_id,
-			   unsigned long *pfns, u64 *moved)
+static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm,
+			   const struct uvm_target *dest, unsigned long *pfns,
+			   u64 *moved)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
@@ -123,8 +131,7 @@ static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm, u32 gp
 			return ret;
 		vma = find_vma(mm, addr);
 		if (vma && uvm_vma_may_have_pages(vma))
-			addr = uvm_evacuate_vma(vs, vma, addr, gpu_id, pfns,
-						moved);
+			addr = uvm_evacuate_vma(vs, vma, addr, dest, pfns, moved);
 		else if (vma)
 			addr = vma->vm_end;
 		mmap_read_unlock(mm);
@@ -148,12 +155,13 @@ static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm, u32 gp
 int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 			  unsigned long *pfns, u64 *moved, u64 *left)
 {
+	const struct uvm_target home = { .node = NUMA_NO_NODE, .from = gpu_id };
 	int tries, ret;
 	long nr;
 
 	uvm_delay(UVM_DELAY_EVACUATE);
 	for (tries = 0; tries < UVM_EVACUATE_TRIES; tries++) {
-		ret = uvm_evacuate_mm(vs, vs->mm, gpu_id, pfns, moved);
+		ret = uvm_evacuate_mm(vs, vs->mm, &home, pfns, moved);
 		if (ret)
 			return ret;
 		nr = uvm_resident_pages(vs, gpu_id, pfns);
@@ -210,13 +218,13 @@ static void uvm_mms_collect(struct xarray *mms)
 /**
  * struct uvm_evacuation - all mms are looked through for pages of a GPU
  * @ref: the one who waits for it, and its works
- * @gpu_id: whose pages are wanted
+ * @dest: where they go, and whose are wanted
  * @busy: mms that a work is in, by uvm_mms_index()
  * @moved: pages brought home
  */
 struct uvm_evacuation {
 	struct kref ref;
-	u32 gpu_id;
+	struct uvm_target dest;
 	struct xarray busy;
 	atomic64_t moved;
 };
@@ -249,7 +257,7 @@ static void uvm_evacuation_work(struct work_struct *work)
 	u64 moved = 0;
 
 	if (mmget_not_zero(w->mm)) {
-		uvm_evacuate_mm(NULL, w->mm, evac->gpu_id, NULL, &moved);
+		uvm_evacuate_mm(NULL, w->mm, &evac->dest, NULL, &moved);
 		mmput_async(w->mm);
 	}
 	atomic64_add(moved, &evac->moved);
@@ -275,7 +283,7 @@ static void uvm_evacuation_add(struct uvm_evacuation *evac, struct mm_struct *mm
 	w->evac = evac;
 	w->mm = mm;
 	kref_get(&evac->ref);
-	/* A backend calls us, so we are loaded. */
+	/* A backend or a process calls us, so we are loaded. */
 	__module_get(THIS_MODULE);
 	queue_work(uvm_evacuate_wq, &w->work);
 }
@@ -312,7 +320,7 @@ static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
 
 	evac = kzalloc(sizeof(*evac), GFP_KERNEL | __GFP_NOFAIL);
 	kref_init(&evac->ref);
-	evac->gpu_id = gpu_id;
+	evac->dest = (struct uvm_target){ .node = NUMA_NO_NODE, .from = gpu_id };
 	xa_init(&evac->busy);
 	return evac;
 }
@@ -343,4 +351,26 @@ void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 				   min(idle, UVM_EVACUATE_SLOWEST) * HZ / 10);
 	}
 	kref_put(&evac->ref, uvm_evacuation_free);
+}
+
+/**
+ * uvm_evacuate_strays() - bring home pages that nobody else finds
+ * @gpu: whose; not going away before this returns
+ *
+ * Those that mremap() moved, and those that only a child after fork has: they are looked
+ * for in all mms, once. Waits for that a second at most; what takes longer goes on.
+ *
+ * Return: pages that came home so far.
+ */
+long uvm_evacuate_strays(struct uvm_gpu *gpu)
+{
+	struct uvm_evacuation *evac = uvm_evacuation_alloc(gpu->id);
+	long moved;
+
+	evac->dest.strays = true;
+	evac->dest.gentle = true;
+	uvm_evacuation_round(evac, gpu);
+	moved = atomic64_read(&evac->moved);
+	kref_put(&evac->ref, uvm_evacuation_free);
+	return moved;
 }

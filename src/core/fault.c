@@ -304,6 +304,8 @@ static bool uvm_fault_serve_block(struct uvm_fault_queue *queue,
 
 	duplicates = uvm_fault_collect(queue->access, faults, nr);
 	uvm_gpu_space_count(gs, UVM_STAT_DUPLICATES, duplicates);
+	uvm_service_set_stream(queue->svc, uvm_streams_flow(&queue->streams,
+							    base >> UVM_BLOCK_SHIFT));
 	if (!uvm_service_block(queue->svc, base, queue->access))
 		return false;
 	ret = uvm_mirror_block(gs, queue->req, base, queue->access,

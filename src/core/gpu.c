@@ -40,8 +40,11 @@ static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 	struct page *page = uvm_pgmap_arg_page(arg);
 	struct uvm_gpu *gpu = uvm_gpu_of_page(page);
 
-	uvm_devmem_free(&gpu->mem, page_to_pfn(page) - gpu->base_pfn,
-			uvm_pgmap_arg_pages(arg));
+	unsigned long index = page_to_pfn(page) - gpu->base_pfn;
+	unsigned int count = uvm_pgmap_arg_pages(arg);
+
+	uvm_resident_free(gpu, index, count);
+	uvm_devmem_free(&gpu->mem, index, count);
 }
 
 static const struct dev_pagemap_ops uvm_pgmap_ops = {
@@ -133,13 +136,23 @@ static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
 			      desc->memory_size >> PAGE_SHIFT);
 	if (ret)
 		goto err_region;
+	ret = uvm_lru_init(&gpu->lru, desc->memory_size >> PAGE_SHIFT);
+	if (ret)
+		goto err_devmem;
+	ret = uvm_evict_init(gpu);
+	if (ret)
+		goto err_lru;
 	addr = memremap_pages(&gpu->pgmap, dev_to_node(desc->dev));
 	if (IS_ERR(addr)) {
 		ret = PTR_ERR(addr);
-		goto err_devmem;
+		goto err_evict;
 	}
 	return 0;
 
+err_evict:
+	uvm_evict_fini(gpu);
+err_lru:
+	uvm_lru_fini(&gpu->lru);
 err_devmem:
 	uvm_devmem_fini(&gpu->mem);
 err_region:
@@ -150,6 +163,7 @@ err_region:
 static void uvm_gpu_del_pages(struct uvm_gpu *gpu)
 {
 	memunmap_pages(&gpu->pgmap);
+	uvm_lru_fini(&gpu->lru);
 	uvm_devmem_fini(&gpu->mem);
 }
 
@@ -281,6 +295,7 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	init_completion(&gpu->gone);
 	xa_init(&gpu->spaces);
 	uvm_window_init(&gpu->windows);
+	uvm_memory_events_init(&gpu->events);
 	INIT_WORK(&gpu->fault_work, uvm_fault_worker);
 	gpu->faults = kvcalloc(UVM_FAULT_BATCH, sizeof(*gpu->faults), GFP_KERNEL);
 	if (!gpu->faults) {
@@ -304,6 +319,7 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 
 err_pages:
 	if (!uvm_gpu_is_numa(gpu)) {
+		uvm_evict_fini(gpu);
 		uvm_gpu_del_pages(gpu);
 		uvm_gpu_del_private(gpu);
 	}
@@ -358,8 +374,10 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	wait_for_completion(&gpu->gone);
 	cancel_work_sync(&gpu->fault_work);
 	uvm_counter_fini(gpu);
-	if (!uvm_gpu_is_numa(gpu))
+	if (!uvm_gpu_is_numa(gpu)) {
+		uvm_evict_fini(gpu);
 		uvm_evacuate_gpu(gpu);
+	}
 	uvm_gpu_wait_strays(gpu);
 	/* Whoever looks at one of its pages without holding it has looked. */
 	uvm_mirror_sync();

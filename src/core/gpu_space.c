@@ -114,6 +114,7 @@ static struct uvm_gpu_space *uvm_gpu_space_alloc(struct uvm_va_space *vs,
 	mutex_init(&gs->notifier_lock);
 	xa_init(&gs->spans);
 	xa_init(&gs->channels);
+	INIT_LIST_HEAD(&gs->event.link);
 	uvm_thrash_init(&gs->thrash, gs);
 
 	/* The notifier runs under reclaim: make lockdep see that at once. */
@@ -148,6 +149,14 @@ static int uvm_gpu_space_need_wq(struct uvm_va_space *vs)
 	return 0;
 }
 
+/* No more pages go to the GPU through it. */
+static void uvm_gpu_space_leave_memory(struct uvm_gpu_space *gs)
+{
+	if (gs->tenant)
+		uvm_tenant_leave(gs->tenant);
+	gs->tenant = NULL;
+}
+
 /* Takes over the reference to @gpu on success. */
 static struct uvm_gpu_space *uvm_gpu_space_create(struct uvm_va_space *vs,
 						  struct uvm_gpu *gpu)
@@ -168,11 +177,19 @@ static struct uvm_gpu_space *uvm_gpu_space_create(struct uvm_va_space *vs,
 		goto err_put;
 	}
 	gs->as->gpu = gpu;
+	if (vs->mm && !uvm_gpu_is_numa(gpu)) {
+		gs->tenant = uvm_tenant_join(gpu, vs->mm);
+		ret = gs->tenant ? 0 : -ENOMEM;
+		if (ret)
+			goto err_as;
+	}
 	ret = xa_err(xa_store(&gpu->spaces, gs->as->id, gs, GFP_KERNEL_ACCOUNT));
 	if (ret)
-		goto err_as;
+		goto err_tenant;
 	return gs;
 
+err_tenant:
+	uvm_gpu_space_leave_memory(gs);
 err_as:
 	ops->as_destroy(gs->as);
 err_put:
@@ -210,6 +227,8 @@ static void uvm_gpu_space_detach(struct uvm_gpu_space *gs)
 	wait_for_completion(&gs->idle);
 	uvm_thrash_stop(&gs->thrash);
 	uvm_counter_set(gs, false);
+	uvm_memory_event_end(gs);
+	uvm_gpu_space_leave_memory(gs);
 	gs->detached = true;
 }
 

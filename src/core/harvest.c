@@ -94,3 +94,24 @@ unsigned int uvm_harvest(struct uvm_gpu *gpu, struct mm_struct *mm,
 	}
 	return bitmap_weight(accessed, UVM_BLOCK_PAGES);
 }
+
+/**
+ * uvm_unmap_block() - take a block's entries from a GPU, to see who wants them
+ * @gpu: the GPU, to which the caller holds a reference
+ * @mm: whose; compared, never followed
+ * @base: address of the block
+ *
+ * May sleep, but waits for engines only; takes &uvm_gpu_space.notifier_lock.
+ */
+void uvm_unmap_block(struct uvm_gpu *gpu, const struct mm_struct *mm, unsigned long base)
+{
+	struct uvm_gpu_space *gs;
+	unsigned long id = 0;
+
+	while ((gs = uvm_harvest_next(gpu, mm, &id))) {
+		uvm_mirror_unmap(gs, base, base + UVM_BLOCK_SIZE);
+		uvm_gpu_space_leave(gs);
+		uvm_gpu_space_put(gs);
+		id++;
+	}
+}

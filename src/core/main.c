@@ -127,6 +127,9 @@ union uvm_ucmd_buffer {
 	struct uvm_allow_migration allow_migration;
 	struct uvm_query_policy query_policy;
 	struct uvm_set_access_counters set_access_counters;
+	struct uvm_query_memory query_memory;
+	struct uvm_set_memory_limit set_memory_limit;
+	struct uvm_set_memory_event set_memory_event;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -204,6 +207,13 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	       UVM_RESERVED(uvm_set_access_counters)),
 	UVM_OP(UVM_QUERY_POLICY, uvm_query_policy_ioctl, uvm_query_policy,
 	       out_count, UVM_WANT_VA_SPACE, .out = true),
+	UVM_OP(UVM_QUERY_MEMORY, uvm_query_memory_ioctl, uvm_query_memory,
+	       __reserved, UVM_WANT_MM, UVM_RESERVED(uvm_query_memory), .out = true),
+	UVM_OP(UVM_SET_MEMORY_LIMIT, uvm_set_memory_limit_ioctl,
+	       uvm_set_memory_limit, reserved, UVM_WANT_MM),
+	UVM_OP(UVM_SET_MEMORY_EVENT, uvm_set_memory_event_ioctl,
+	       uvm_set_memory_event, __reserved, UVM_WANT_MM,
+	       UVM_RESERVED(uvm_set_memory_event)),
 };
 
 /*

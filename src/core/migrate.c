@@ -23,6 +23,20 @@
 #include "residency.h"
 
 /**
+ * struct uvm_late - a block that is put off
+ * @start: its first byte
+ * @end: the byte after its last one
+ * @want: pages of it that found no room
+ * @moved: pages of it that moved already
+ */
+struct uvm_late {
+	unsigned long start;
+	unsigned long end;
+	unsigned long want;
+	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
+};
+
+/**
  * struct uvm_migration - a UVM_MIGRATE under way
  * @vs: VA space; its mm is retained
  * @gs: the GPU space that @dest is of, or NULL. Entered while blocks are worked on.
@@ -33,6 +47,11 @@
  * @next: which of @moves the next block takes
  * @alone: pages of the blocks that GPUs had for themselves before
  * @pfns: room for a snapshot
+ * @late: blocks that found no room on the GPU, and are tried again once there is some;
+ *	by address
+ * @lates_now: those that are being tried
+ * @nr_late: their number
+ * @tries: room was made for them so often
  */
 struct uvm_migration {
 	struct uvm_va_space *vs;
@@ -44,7 +63,15 @@ struct uvm_migration {
 	unsigned int next;
 	DECLARE_BITMAP(alone[2], UVM_BLOCK_PAGES);
 	unsigned long pfns[UVM_BLOCK_PAGES];
+	struct uvm_late late[2];
+	struct uvm_late lates_now[2];
+	unsigned int nr_late;
+	unsigned int tries;
 };
+
+/* So often room is made for a block, and twice for all of it to be one piece. */
+#define UVM_MIGRATE_EVICTIONS	8
+#define UVM_MIGRATE_DEFRAGS	2
 
 static bool uvm_target_is_any_cpu(const struct uvm_target *dest)
 {
@@ -250,9 +277,70 @@ static void uvm_migration_end(struct uvm_migration *mig, struct uvm_move *mv)
 	mv->under_way = false;
 }
 
+/* May a block that found no room be tried again? */
+static bool uvm_migration_may_put_off(const struct uvm_migration *mig)
+{
+	return mig->dest.gpu && !mig->gone && mig->tries < UVM_MIGRATE_EVICTIONS &&
+	       mig->nr_late < ARRAY_SIZE(mig->late);
+}
+
+static void uvm_migration_put_off(struct uvm_migration *mig, const struct uvm_move *mv,
+				  unsigned long want)
+{
+	struct uvm_late *late = &mig->late[mig->nr_late++];
+
+	/* In order: the one before was still under way when this one found no room. */
+	for (; late > mig->late && late[-1].start > mv->base; late--)
+		*late = late[-1];
+	late->start = mv->base;
+	late->end = mv->base + mv->npages * PAGE_SIZE;
+	late->want = want;
+	bitmap_copy(late->moved, mv->moved, UVM_BLOCK_PAGES);
+}
+
+/* Pages of the block that are still to come. */
+static unsigned long uvm_migration_missing(struct uvm_migration *mig,
+					   const struct uvm_move *mv)
+{
+	return mv->npages - uvm_resident_in_block(mig->vs, mig->pfns, mv->base,
+						  mv->npages, mig->dest.gpu_id);
+}
+
+/*
+ * Is there no room for the block? Core would split a huge page to no avail then. If so
+ * it is put off, as long as room may be made.
+ */
+static bool uvm_migration_lacks_room(struct uvm_migration *mig, const struct uvm_move *mv)
+{
+	struct uvm_gpu *gpu = mig->dest.gpu;
+	unsigned long room, want;
+	bool chunk;
+
+	if (!uvm_migration_may_put_off(mig))
+		return false;
+	chunk = !UVM_HUGE_MOVES || mv->npages < UVM_BLOCK_PAGES ||
+		mig->tries >= UVM_MIGRATE_DEFRAGS || uvm_evict_has_chunk(gpu);
+	room = uvm_evict_room(gpu, mig->dest.tenant);
+	if (room >= mv->npages && chunk)
+		return false;
+	want = uvm_migration_missing(mig, mv);
+	chunk |= want < UVM_BLOCK_PAGES || !uvm_mirror_is_whole(mig->pfns);
+	if (want <= room && chunk)
+		return false;
+	uvm_migration_put_off(mig, mv, want);
+	return true;
+}
+
 /* Counts the block of an ended move; for an incomplete one nothing is under way. */
 static void uvm_migration_account(struct uvm_migration *mig, struct uvm_move *mv)
 {
+	unsigned long starved = bitmap_weight(mv->starved, mv->npages);
+
+	if (starved && uvm_migration_may_put_off(mig)) {
+		uvm_migration_put_off(mig, mv, starved);
+		mv->npages = 0;
+		return;
+	}
 	if (!uvm_move_complete(mv))
 		uvm_settle(mig, mv);
 	mig->cmd->out_moved += bitmap_weight(mv->moved, mv->npages);
@@ -273,10 +361,13 @@ static void uvm_migration_note_alone(struct uvm_migration *mig,
 		uvm_mirror_taken(mig->vs, mv->base, mv->npages, alone);
 }
 
-/* Sets one block off while the one before it is still being copied. */
+/*
+ * Sets one block off while the one before it is still being copied. Of one that was put
+ * off, pages may have moved already.
+ */
 static void uvm_migration_block(struct uvm_migration *mig,
 				struct vm_area_struct *vma, unsigned long start,
-				unsigned long end)
+				unsigned long end, const unsigned long *moved)
 {
 	struct uvm_move *mv = mig->moves[mig->next];
 	struct uvm_move *before = mig->moves[!mig->next];
@@ -284,6 +375,12 @@ static void uvm_migration_block(struct uvm_migration *mig,
 			       UVM_SELECT_OURS : MIGRATE_VMA_SELECT_SYSTEM;
 
 	uvm_move_reset(mv, start, end);
+	if (moved)
+		bitmap_copy(mv->moved, moved, UVM_BLOCK_PAGES);
+	if (uvm_migration_lacks_room(mig, mv)) {
+		mv->npages = 0;
+		return;
+	}
 	uvm_migration_note_alone(mig, mv);
 	mv->under_way = !uvm_move_begin(mv, vma, start, end, select, &mig->dest,
 					NULL);
@@ -356,42 +453,140 @@ static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 		return uvm_migrate_skip(mig, addr, end, UVM_SKIP_POLICY);
 	while (addr < end) {
 		next = min(end, ALIGN(addr + 1, UVM_BLOCK_SIZE));
-		uvm_migration_block(mig, vma, addr, next);
+		uvm_migration_block(mig, vma, addr, next, NULL);
 		addr = next;
 		uvm_delay(UVM_DELAY_MIGRATE);
 		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
-		    fatal_signal_pending(current) || uvm_migration_stops(mig))
+		    fatal_signal_pending(current) || uvm_migration_stops(mig) ||
+		    mig->nr_late)
 			break;
 	}
 	uvm_migration_drain(mig);
 	return addr;
 }
 
+/*
+ * A block that was put off, now that there is room. What it was has changed if the VMA
+ * did: then it is walked like any other.
+ */
+static void uvm_migrate_late(struct uvm_migration *mig, struct vm_area_struct *vma,
+			     const struct uvm_late *late)
+{
+	unsigned long first, last;
+	struct uvm_policy policy;
+
+	uvm_policies_lookup(&mig->vs->policies, late->start, &policy, &first, &last);
+	if (!uvm_vma_migratable(vma)) {
+		uvm_migrate_skip(mig, late->start, late->end, UVM_SKIP_VMA_KIND);
+	} else if (!(uvm_policy_switches(&policy) & UVM_POLICY_ALLOW_MIGRATION)) {
+		uvm_migrate_skip(mig, late->start, late->end, UVM_SKIP_POLICY);
+	} else {
+		uvm_migration_block(mig, vma, late->start, late->end, late->moved);
+		uvm_migration_drain(mig);
+	}
+}
+
+/*
+ * Makes room for what was put off. If none can be made, it isn't put off again. Where
+ * there is room, but not in one piece, that is worth no more than what nobody uses.
+ */
+static void uvm_migration_make_room(struct uvm_migration *mig)
+{
+	struct uvm_gpu *gpu = mig->dest.gpu;
+	unsigned long room, want = 0;
+	unsigned int i;
+	long nr;
+
+	if (!mig->nr_late || !uvm_migration_enter(mig))
+		return;
+	for (i = 0; i < mig->nr_late; i++)
+		want += mig->late[i].want;
+	room = uvm_evict_room(gpu, mig->dest.tenant);
+	if (want > room)
+		nr = uvm_evict(gpu, mig->dest.tenant, want - room, UVM_EVICT_ANY);
+	else
+		nr = uvm_evict(gpu, mig->dest.tenant, UVM_BLOCK_PAGES, UVM_EVICT_COLD);
+	mig->tries = nr > 0 ? mig->tries + 1 : UVM_MIGRATE_EVICTIONS;
+	uvm_migration_leave(mig);
+}
+
+/*
+ * What was put off, each block by itself. Its VMA may be another one by now, or end
+ * within it. Returns -EFAULT if there is none, as the walk does, or why it was stopped;
+ * then the first address that wasn't done is in @stop.
+ */
+static int uvm_migrate_lates(struct uvm_migration *mig, unsigned long *stop)
+{
+	struct uvm_late *lates = mig->lates_now;
+	unsigned int i, nr = mig->nr_late;
+	struct vm_area_struct *vma;
+	unsigned long end;
+
+	memcpy(lates, mig->late, nr * sizeof(*lates));
+	mig->nr_late = 0;
+	for (i = 0; i < nr; i++) {
+		while (lates[i].start < lates[i].end) {
+			*stop = lates[i].start;
+			/* The one before may have left the GPU space, and found it gone. */
+			if (uvm_migration_stops(mig))
+				return uvm_migration_error(mig);
+			vma = vma_lookup(mig->vs->mm, lates[i].start);
+			if (!vma || !uvm_vma_accessible(vma))
+				return -EFAULT;
+			end = lates[i].end;
+			lates[i].end = min(end, vma->vm_end);
+			uvm_migrate_late(mig, vma, &lates[i]);
+			bitmap_shift_right(lates[i].moved, lates[i].moved,
+					   (lates[i].end - lates[i].start) >> PAGE_SHIFT,
+					   UVM_BLOCK_PAGES);
+			lates[i].start = lates[i].end;
+			lates[i].end = end;
+		}
+	}
+	if (!mig->nr_late)
+		mig->tries = 0;
+	return 0;
+}
+
+/* As far as it goes without a pause. */
+static int uvm_migrate_next(struct uvm_migration *mig, unsigned long *addr,
+			    unsigned long end)
+{
+	struct vm_area_struct *vma = vma_lookup(mig->vs->mm, *addr);
+
+	if (!vma || !uvm_vma_accessible(vma))
+		return -EFAULT;
+	*addr = uvm_migrate_vma(mig, vma, *addr, end);
+	return 0;
+}
+
 static int uvm_migrate_range(struct uvm_migration *mig, unsigned long addr,
 			     unsigned long end)
 {
 	struct mm_struct *mm = mig->vs->mm;
-	struct vm_area_struct *vma;
+	unsigned long stop = addr;
+	int ret = 0;
 
-	while (addr < end) {
+	while (!ret && (addr < end || mig->nr_late)) {
 		if (uvm_migration_stops(mig))
 			return uvm_migration_error(mig);
 		cond_resched();
+		uvm_migration_make_room(mig);
 		if (fatal_signal_pending(current) || mmap_read_lock_killable(mm))
 			return -EINTR;
-		vma = vma_lookup(mm, addr);
-		if (!vma || !uvm_vma_accessible(vma)) {
-			mmap_read_unlock(mm);
-			return -EFAULT;
-		}
 		if (uvm_migration_enter(mig)) {
-			addr = uvm_migrate_vma(mig, vma, addr, end);
+			ret = mig->nr_late ? uvm_migrate_lates(mig, &stop) :
+					     uvm_migrate_next(mig, &addr, end);
 			uvm_migration_leave(mig);
 		}
 		mmap_read_unlock(mm);
-		mig->cmd->out_done = addr - mig->cmd->base;
+		if (mig->nr_late)
+			stop = mig->late[0].start;
+		else if (!ret)
+			stop = addr;
+		mig->cmd->out_done = stop - mig->cmd->base;
 	}
-	return 0;
+	return ret;
 }
 
 static int uvm_migration_run(struct uvm_migration *mig)
@@ -433,6 +628,7 @@ static int uvm_migrate_dest_gpu(struct uvm_migration *mig)
 		mig->dest.node = gpu->desc.numa_node;
 	else
 		mig->dest.gpu = gpu;
+	mig->dest.tenant = gs->tenant;
 	uvm_gpu_space_leave(gs);
 	return 0;
 }

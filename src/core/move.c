@@ -105,6 +105,9 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 			return uvm_is_peer(dest->gpu, gpu);
 		if (dest->from != UVM_ANY_GPU && dest->from != gpu->id)
 			return false;
+		if (dest->strays &&
+		    !uvm_resident_is_stray(gpu, page_to_pfn(page) - gpu->base_pfn))
+			return false;
 		if (!mv->gpu)
 			mv->gpu = gpu;
 		if (mv->gpu == gpu)
@@ -119,6 +122,9 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 	       (dest->node != NUMA_NO_NODE &&
 			     dest->node != page_to_nid(page));
 }
+
+/* Nobody is killed for it. */
+#define UVM_GFP_GENTLE	(GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /* So many pages are allocated at once, 64 KiB: they are one piece for the engine. */
 #define UVM_STASH_ORDER	4
@@ -161,8 +167,8 @@ static struct page *uvm_alloc_system_page(struct uvm_move *mv, unsigned long i,
 		return mv->stash++;
 	}
 	if (dest->node == NUMA_NO_NODE)
-		return alloc_page_vma(GFP_HIGHUSER_MOVABLE, mv->args.vma,
-				      uvm_move_addr(mv, i));
+		return alloc_page_vma(dest->gentle ? UVM_GFP_GENTLE : GFP_HIGHUSER_MOVABLE,
+				      mv->args.vma, uvm_move_addr(mv, i));
 	return alloc_pages_node(dest->node, GFP_HIGHUSER_MOVABLE | __GFP_THISNODE |
 				__GFP_NOWARN | __GFP_NORETRY, 0);
 }
@@ -185,10 +191,32 @@ static void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest,
 
 	if (mv->taken && want < UVM_BLOCK_PAGES) {
 		uvm_devmem_free(mem, mv->index[0], mv->taken);
+		uvm_tenant_uncharge(dest->tenant, mv->taken);
 		mv->taken = 0;
 	}
-	if (!mv->taken)
-		mv->taken = uvm_devmem_alloc(mem, mv->index, want);
+	if (mv->taken || !want)
+		return;
+	want = uvm_tenant_charge(dest->tenant, want);
+	mv->taken = uvm_devmem_alloc(mem, mv->index, want);
+	uvm_tenant_uncharge(dest->tenant, want - mv->taken);
+}
+
+/* All of a chunk, which nothing else is in. */
+static void uvm_move_take_block(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	unsigned long want = uvm_tenant_charge(dest->tenant, UVM_BLOCK_PAGES);
+
+	if (want == UVM_BLOCK_PAGES)
+		mv->taken = uvm_devmem_alloc_block(&dest->gpu->mem, mv->index);
+	uvm_tenant_uncharge(dest->tenant, want - mv->taken);
+}
+
+static struct page *uvm_move_device_page(struct uvm_move *mv,
+					 const struct uvm_target *dest,
+					 unsigned long index, unsigned int order)
+{
+	uvm_resident_add(mv->res, index, 1U << order);
+	return uvm_gpu_alloc_page(dest->gpu, index, order);
 }
 
 /* Gives those pages a destination for which @dst isn't 0. */
@@ -197,6 +225,7 @@ static void uvm_move_alloc_singles(struct uvm_move *mv, const struct uvm_target 
 {
 	unsigned long i, used = 0;
 	struct page *page;
+	bool none = false;
 
 	if (dest->gpu)
 		uvm_move_take(mv, dest, want);
@@ -204,11 +233,14 @@ static void uvm_move_alloc_singles(struct uvm_move *mv, const struct uvm_target 
 		if (!mv->dst[i])
 			continue;
 		if (!dest->gpu)
-			page = uvm_alloc_system_page(mv, i, dest, want - used++);
+			page = none ? NULL :
+			       uvm_alloc_system_page(mv, i, dest, want - used++);
 		else if (used < mv->taken)
-			page = uvm_gpu_alloc_page(dest->gpu, mv->index[used++], 0);
+			page = uvm_move_device_page(mv, dest, mv->index[used++], 0);
 		else
 			page = NULL;
+		/* It was tried hard for: the next would be no easier to get. */
+		none = !page && dest->gentle;
 		if (page && !dest->gpu)
 			uvm_move_prepare_system_page(page);
 		mv->dst[i] = page ? migrate_pfn(page_to_pfn(page)) : 0;
@@ -232,8 +264,8 @@ static struct page *uvm_alloc_huge_dst(struct uvm_move *mv,
 	if (!uvm_move_may_be_huge(mv))
 		return NULL;
 	if (dest->gpu)
-		return uvm_gpu_alloc_page(dest->gpu, mv->index[0],
-					  UVM_BLOCK_SHIFT - PAGE_SHIFT);
+		return uvm_move_device_page(mv, dest, mv->index[0],
+					    UVM_BLOCK_SHIFT - PAGE_SHIFT);
 	page = uvm_alloc_huge_page(mv->args.vma, mv->args.start, dest->node);
 	if (page)
 		uvm_move_prepare_system_page(page);
@@ -511,12 +543,19 @@ static bool uvm_move_takes_huge(struct uvm_move *mv, const struct uvm_target *de
 	if (!UVM_HUGE_MOVES || !uvm_move_is_block(mv->args.start, mv->args.end))
 		return false;
 	if (dest->gpu && dest->gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
-		mv->taken = uvm_devmem_alloc_block(&dest->gpu->mem, mv->index);
+		uvm_move_take_block(mv, dest);
 	if (dest->gpu && !mv->taken)
 		return false;
 	if (!(select & MIGRATE_VMA_SELECT_DEVICE_PRIVATE))
 		return dest->gpu;
 	return uvm_huge_may_move(mv->args.vma, mv->args.start, mv->args.fault_page, mv);
+}
+
+static void uvm_move_put_resident(struct uvm_move *mv)
+{
+	if (mv->res)
+		uvm_resident_put(mv->res);
+	mv->res = NULL;
 }
 
 /**
@@ -555,6 +594,12 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	mv->taken = 0;
 	if (mv->lost)
 		return -EIO;
+	if (dest->gpu) {
+		mv->res = uvm_resident_get(dest->tenant,
+					   ALIGN_DOWN(start, UVM_BLOCK_SIZE));
+		if (!mv->res)
+			return -ENOMEM;
+	}
 	if (uvm_move_takes_huge(mv, dest, select))
 		mv->args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	ret = migrate_vma_setup(&mv->args);
@@ -562,9 +607,12 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 		uvm_zaps_allow(mv);
 		if (mv->taken)
 			uvm_move_take(mv, dest, 0);
+		uvm_move_put_resident(mv);
 		return ret;
 	}
 	uvm_move_alloc_dst(mv, dest);
+	if (dest->gpu)
+		uvm_memory_taken(dest->gpu);
 	if (mv->gpu)
 		uvm_move_start_engine(mv, dest);
 	else
@@ -608,14 +656,19 @@ static void uvm_move_note_moved(struct uvm_move *mv)
 {
 	unsigned long i;
 
+	bitmap_zero(mv->now, UVM_BLOCK_PAGES);
 	if (uvm_move_has_folio(mv)) {
 		if (mv->src[0] & MIGRATE_PFN_MIGRATE)
-			bitmap_fill(mv->moved, UVM_BLOCK_PAGES);
-		return;
+			bitmap_fill(mv->now, UVM_BLOCK_PAGES);
+	} else {
+		for (i = 0; i < mv->args.npages; i++)
+			if (mv->dst[i] && mv->src[i] & MIGRATE_PFN_MIGRATE)
+				__set_bit(uvm_move_bit(mv, i), mv->now);
 	}
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i] && mv->src[i] & MIGRATE_PFN_MIGRATE)
-			__set_bit(uvm_move_bit(mv, i), mv->moved);
+	bitmap_or(mv->moved, mv->moved, mv->now, UVM_BLOCK_PAGES);
+	if (mv->res)
+		uvm_resident_arrived(mv->res, (mv->base % UVM_BLOCK_SIZE) >> PAGE_SHIFT,
+				     mv->now, mv->npages);
 }
 
 /**
@@ -635,6 +688,7 @@ void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 	uvm_move_note_moved(mv);
 	migrate_vma_finalize(&mv->args);
 	uvm_zaps_allow(mv);
+	uvm_move_put_resident(mv);
 }
 
 int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
@@ -689,6 +743,24 @@ const struct uvm_target uvm_target_home = {
 	.from = UVM_ANY_GPU,
 };
 
+/* As uvm_migrate_home(), to @dest. */
+long uvm_migrate_from(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, const struct uvm_target *dest)
+{
+	struct uvm_move *mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
+	long moved;
+
+	if (!mv)
+		return -ENOMEM;
+	uvm_move_reset(mv, start, end);
+	uvm_move_from_gpus(mv, vma, start, end, dest);
+	moved = bitmap_weight(mv->moved, mv->npages);
+	if (!moved)
+		moved = mv->error;
+	uvm_move_free(mv);
+	return moved;
+}
+
 /**
  * uvm_migrate_home() - bring device pages back to system memory
  * @vma: mmap_lock is held
@@ -703,17 +775,7 @@ const struct uvm_target uvm_target_home = {
 long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, u32 from)
 {
-	struct uvm_move *mv = uvm_move_alloc((end - start) >> PAGE_SHIFT);
-	struct uvm_target home = { .node = NUMA_NO_NODE, .from = from };
-	long moved;
+	const struct uvm_target home = { .node = NUMA_NO_NODE, .from = from };
 
-	if (!mv)
-		return -ENOMEM;
-	uvm_move_reset(mv, start, end);
-	uvm_move_from_gpus(mv, vma, start, end, &home);
-	moved = bitmap_weight(mv->moved, mv->npages);
-	if (!moved)
-		moved = mv->error;
-	uvm_move_free(mv);
-	return moved;
+	return uvm_migrate_from(vma, start, end, &home);
 }

@@ -19,6 +19,9 @@
  * @renew: in system memory, all pages get new ones, each a folio of its own
  * @populate: absent pages are wanted there too, though @gpu is NULL: the node is a
  *	GPU
+ * @tenant: of @gpu: who pays for the pages
+ * @gentle: from a GPU, only if there is system memory without killing anybody for it
+ * @strays: from a GPU, only pages whose resident doesn't know where they are
  */
 struct uvm_target {
 	struct uvm_gpu *gpu;
@@ -27,6 +30,9 @@ struct uvm_target {
 	u32 from;
 	bool renew;
 	bool populate;
+	struct uvm_tenant *tenant;
+	bool gentle;
+	bool strays;
 };
 
 /**
@@ -52,6 +58,7 @@ struct uvm_move_run {
  *	never freed
  * @under_way: between uvm_move_begin() and uvm_move_end() of a migration
  * @moved: pages that arrived
+ * @now: those of them that the last migration moved
  * @starved: pages for which there was no memory
  * @max: room, in pages
  * @src: for @args
@@ -61,6 +68,7 @@ struct uvm_move_run {
  * @seg: for @copy
  * @index: device memory taken for the move
  * @taken: so many pages
+ * @res: for pages that go to a GPU: the resident of the block
  * @huge: core moves the block as a whole, a folio or a hole, if it is given one folio
  * @zaps: the page must not be unmapped by anybody else until the move ended, or NULL
  * @zaps_link: in it
@@ -79,6 +87,7 @@ struct uvm_move {
 	bool lost;
 	bool under_way;
 	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(now, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(starved, UVM_BLOCK_PAGES);
 	unsigned int max;
 	unsigned long *src;
@@ -88,6 +97,7 @@ struct uvm_move {
 	struct uvm_gpu_segment *seg;
 	unsigned long *index;
 	unsigned int taken;
+	struct uvm_resident *res;
 	bool huge;
 	struct uvm_zaps *zaps;
 	struct list_head zaps_link;
@@ -114,6 +124,8 @@ void uvm_move_from_gpus(struct uvm_move *mv, struct vm_area_struct *vma,
 const unsigned long *uvm_move_to(struct uvm_move *mv, struct vm_area_struct *vma,
 				 unsigned long start, unsigned long end,
 				 const struct uvm_target *dest, bool from_peers);
+long uvm_migrate_from(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, const struct uvm_target *dest);
 bool uvm_huge_may_move(const struct vm_area_struct *vma, unsigned long base,
 		       struct page *fault_page, struct uvm_move *mv);
 bool uvm_vma_migratable(const struct vm_area_struct *vma);

@@ -531,8 +531,8 @@ void uvm_policies_lookup(struct uvm_policies *policies, unsigned long addr,
 }
 
 /* As uvm_policies_lookup(); tells whether pages there may move. */
-static bool uvm_policies_allow(struct uvm_policies *policies, unsigned long addr,
-			       unsigned long *first, unsigned long *last)
+bool uvm_policies_allow(struct uvm_policies *policies, unsigned long addr,
+			unsigned long *first, unsigned long *last)
 {
 	struct uvm_policy policy;
 

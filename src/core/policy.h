@@ -101,6 +101,8 @@ void uvm_policies_forget_gpu(struct uvm_policies *policies, u32 gpu_id,
 			     unsigned int slot);
 void uvm_policies_set_group(struct uvm_policies *policies, u32 group, bool fixed);
 void uvm_policies_forget_group(struct uvm_policies *policies, u32 group);
+bool uvm_policies_allow(struct uvm_policies *policies, unsigned long addr,
+			unsigned long *first, unsigned long *last);
 void uvm_policies_clip(struct uvm_policies *policies, unsigned long addr,
 		       unsigned long *start, unsigned long *end);
 void uvm_policies_lookup(struct uvm_policies *policies, unsigned long addr,

@@ -98,6 +98,23 @@ static bool uvm_stream_has(const struct uvm_stream *stream, unsigned long block)
 	       uvm_stream_is_inside(stream, block);
 }
 
+/**
+ * uvm_streams_flow() - does a block continue a stream?
+ * @streams: the streams
+ * @block: its number
+ *
+ * Return: true if blocks before it had faults one after the other.
+ */
+bool uvm_streams_flow(const struct uvm_streams *streams, unsigned long block)
+{
+	const struct uvm_stream *stream;
+
+	for (stream = streams->streams; stream < streams->streams + UVM_STREAMS; stream++)
+		if (stream->ahead && uvm_stream_has(stream, block))
+			return true;
+	return false;
+}
+
 /* A fault in @block, which is one of the stream's. Returns what that is worth. */
 static unsigned int uvm_stream_fault(struct uvm_stream *stream, unsigned long block)
 {

@@ -28,6 +28,7 @@ struct uvm_streams {
 	unsigned int oldest;
 };
 
+bool uvm_streams_flow(const struct uvm_streams *streams, unsigned long block);
 unsigned int uvm_streams_fault(struct uvm_streams *streams, unsigned long block,
 			       int *step);
 void uvm_prefetch_grow(unsigned long *want, const unsigned long *there,

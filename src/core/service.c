@@ -68,6 +68,10 @@ enum uvm_service_mode {
  * @again: some are there, or would be, but for somebody who had them just then
  * @first: for UVM_SERVICE_HOT: the first page that is
  * @end: the page after the last one
+ * @stream: faults go through memory, block by block
+ * @short_of: there was no room on the GPU for so many pages that should move
+ * @evictions: room was made for the block so often
+ * @stay: what there is no room for stays where it is
  */
 struct uvm_service {
 	struct uvm_gpu_space *gs;
@@ -90,7 +94,15 @@ struct uvm_service {
 	bool again;
 	unsigned int first;
 	unsigned int end;
+	bool stream;
+	unsigned long short_of;
+	unsigned int evictions;
+	bool stay;
 };
+
+/* So often room is made for one block, and twice for all of it to be one piece. */
+#define UVM_SERVICE_EVICTIONS	4
+#define UVM_SERVICE_DEFRAGS	2
 
 /**
  * struct uvm_part - the part of a block that is in one VMA and has one policy
@@ -138,12 +150,15 @@ void uvm_service_free(struct uvm_service *svc)
 }
 
 /* For want of another way, whatever the policy. */
-static bool uvm_part_choose_gpu(struct uvm_part *part, struct uvm_gpu *gpu)
+static bool uvm_part_choose_gpu(struct uvm_part *part, const struct uvm_gpu_space *gs)
 {
+	struct uvm_gpu *gpu = gs->gpu;
+
 	part->dest = (struct uvm_target){
 		.gpu = uvm_gpu_is_numa(gpu) ? NULL : gpu,
 		.gpu_id = gpu->id,
 		.node = NUMA_NO_NODE,
+		.tenant = gs->tenant,
 	};
 	part->stay = false;
 	part->home = false;
@@ -171,6 +186,7 @@ static bool uvm_part_choose_faults(struct uvm_part *part,
 		.gpu_id = gpu->id,
 		.node = NUMA_NO_NODE,
 		.from = UVM_ANY_GPU,
+		.tenant = gs->tenant,
 	};
 	part->stay = false;
 	part->home = policy->dest_kind == UVM_DEST_CPU;
@@ -200,7 +216,7 @@ static bool uvm_part_choose_hot(struct uvm_part *part, const struct uvm_gpu_spac
 	if (!uvm_policy_moves(policy) || policy->dest_kind == UVM_DEST_CPU ||
 	    policy->dest_kind == UVM_DEST_CPU_NODE)
 		return false;
-	uvm_part_choose_gpu(part, gpu);
+	uvm_part_choose_gpu(part, gs);
 	if (uvm_gpu_is_numa(gpu))
 		part->dest.node = gpu->desc.numa_node;
 	return true;
@@ -211,7 +227,7 @@ static bool uvm_part_choose(struct uvm_part *part, const struct uvm_service *svc
 {
 	switch (svc->mode) {
 	case UVM_SERVICE_ATOMICS:
-		return uvm_part_choose_gpu(part, svc->gs->gpu) || svc->renew;
+		return uvm_part_choose_gpu(part, svc->gs) || svc->renew;
 	case UVM_SERVICE_HOT:
 		return uvm_part_choose_hot(part, svc->gs, policy);
 	default:
@@ -331,7 +347,29 @@ static bool uvm_service_is_full(const struct uvm_service *svc)
 {
 	struct uvm_gpu *gpu = svc->gs->gpu;
 
-	return !uvm_gpu_is_numa(gpu) && !uvm_devmem_free_pages(&gpu->mem);
+	return !uvm_gpu_is_numa(gpu) &&
+	       (svc->stay || !uvm_evict_room(gpu, svc->gs->tenant));
+}
+
+/*
+ * Is there room for @nr pages? Not for a huge page that would have to be split for want
+ * of a chunk, as long as one may be made. If not, the caller is to make some, without
+ * locks, unless what doesn't fit is to stay.
+ */
+static bool uvm_part_has_room(struct uvm_service *svc, const struct uvm_part *part,
+			      unsigned long nr)
+{
+	struct uvm_gpu *gpu = part->dest.gpu;
+
+	if (!gpu)
+		return true;
+	if (uvm_evict_room(gpu, part->dest.tenant) >= nr &&
+	    (!svc->whole || nr < UVM_BLOCK_PAGES || uvm_evict_has_chunk(gpu) ||
+	     svc->stay || svc->evictions >= UVM_SERVICE_DEFRAGS))
+		return true;
+	if (!svc->stay)
+		svc->short_of = max(svc->short_of, nr);
+	return false;
 }
 
 /*
@@ -407,13 +445,14 @@ static unsigned int uvm_part_move(struct uvm_service *svc,
 	unsigned int first, end;
 
 	for_each_set_bitrange(first, end, map, UVM_BLOCK_PAGES) {
-		const unsigned long *moved =
-			uvm_move_to(svc->mv, part->vma,
-				    part->base + first * PAGE_SIZE,
-				    part->base + end * PAGE_SIZE, &part->dest,
-				    from_peers);
+		const unsigned long *moved;
 		unsigned int i;
 
+		if (!uvm_part_has_room(svc, part, end - first))
+			continue;
+		moved = uvm_move_to(svc->mv, part->vma, part->base + first * PAGE_SIZE,
+				    part->base + end * PAGE_SIZE, &part->dest,
+				    from_peers);
 		for_each_set_bit(i, moved, end - first)
 			__clear_bit(first + i, map);
 	}
@@ -435,6 +474,8 @@ static unsigned int uvm_part_move_others(struct uvm_service *svc,
 	bitmap_andnot(svc->want, svc->want, others, UVM_BLOCK_PAGES);
 	if (part->dest.gpu)
 		moved = uvm_part_move(svc, part, others, true);
+	if (svc->short_of)
+		return moved;
 	for_each_set_bitrange(first, end, others, UVM_BLOCK_PAGES)
 		uvm_migrate_home(part->vma, part->base + first * PAGE_SIZE,
 				 part->base + end * PAGE_SIZE, UVM_ANY_GPU);
@@ -543,6 +584,8 @@ static bool uvm_part_serve(struct uvm_service *svc, const struct uvm_part *part)
 				faults, moved - faults);
 	if (faults || (svc->mode == UVM_SERVICE_HOT && moved))
 		uvm_thrash_moved(&svc->gs->thrash, part->base >> UVM_BLOCK_SHIFT);
+	if (svc->short_of)
+		return true;
 	bitmap_or(svc->late, svc->late, svc->faults, UVM_BLOCK_PAGES);
 	return bitmap_empty(svc->late, UVM_BLOCK_PAGES) ||
 	       uvm_part_serve_late(svc, part);
@@ -688,13 +731,68 @@ bool uvm_service_throttled(struct uvm_service *svc)
 	return throttled;
 }
 
+/* What the next faults are: does it matter that the pages move, though others go? */
+void uvm_service_set_stream(struct uvm_service *svc, bool stream)
+{
+	svc->stream = stream;
+}
+
 /* Is there such a block, and memory for more than just it? */
 bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
 {
 	struct uvm_gpu_space *gs = svc->gs;
 
 	return base < gs->vs->mm->task_size && !uvm_gpu_is_numa(gs->gpu) &&
-	       uvm_devmem_free_pages(&gs->gpu->mem) >= 2 * UVM_BLOCK_PAGES;
+	       uvm_evict_room(gs->gpu, gs->tenant) >= 2 * UVM_BLOCK_PAGES;
+}
+
+/* Returns false if the GPU space went down meanwhile. */
+static bool uvm_service_round(struct uvm_service *svc, unsigned long base, u8 *access)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+	bool entered;
+
+	svc->short_of = 0;
+	if (svc->mode != UVM_SERVICE_ATOMICS)
+		bitmap_zero(svc->hold, UVM_BLOCK_PAGES);
+	uvm_gpu_space_leave(gs);
+	mmap_read_lock(gs->vs->mm);
+	entered = uvm_gpu_space_enter(gs) &&
+		  uvm_service_locked(svc, base, access);
+	mmap_read_unlock(gs->vs->mm);
+	return entered;
+}
+
+/*
+ * What may go for the sake of a block? What comes for a stream is used once, and soon;
+ * and atomics may need it. What else a fault wants can be used where it is, and is worth
+ * no more than what is in use: then it is looked at again after a while. Nor is it worth
+ * more that a huge page finds room in one piece. Nobody waits for what would come ahead.
+ */
+static long uvm_service_evict(struct uvm_service *svc, const u8 *access)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+	unsigned long room = uvm_evict_room(gs->gpu, gs->tenant);
+	bool any = svc->short_of > room &&
+		   (svc->stream || svc->mode == UVM_SERVICE_ATOMICS);
+	unsigned long want = UVM_BLOCK_PAGES;
+
+	if ((!access && svc->mode == UVM_SERVICE_FAULTS) ||
+	    svc->evictions++ == UVM_SERVICE_EVICTIONS)
+		return 0;
+	if (svc->short_of > room)
+		want = svc->short_of - room;
+	return uvm_evict(gs->gpu, gs->tenant, want, any ? UVM_EVICT_ANY : UVM_EVICT_COLD);
+}
+
+/* There wasn't room for all that should move. What there is none for then, stays. */
+static void uvm_service_make_room(struct uvm_service *svc, const u8 *access)
+{
+	struct uvm_gpu_space *gs = svc->gs;
+
+	svc->stay = uvm_service_evict(svc, access) <= 0;
+	if (!svc->stay && svc->stream)
+		uvm_evict_ahead(gs->gpu, gs->tenant);
 }
 
 /**
@@ -714,17 +812,16 @@ bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
  */
 bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access)
 {
-	struct uvm_gpu_space *gs = svc->gs;
 	bool entered;
 
-	if (svc->mode != UVM_SERVICE_ATOMICS)
-		bitmap_zero(svc->hold, UVM_BLOCK_PAGES);
-	if (base >= gs->vs->mm->task_size)
+	if (base >= svc->gs->vs->mm->task_size)
 		return true;
-	uvm_gpu_space_leave(gs);
-	mmap_read_lock(gs->vs->mm);
-	entered = uvm_gpu_space_enter(gs) &&
-		  uvm_service_locked(svc, base, access);
-	mmap_read_unlock(gs->vs->mm);
+	svc->stay = false;
+	svc->evictions = 0;
+	while ((entered = uvm_service_round(svc, base, access)) && svc->short_of)
+		uvm_service_make_room(svc, access);
+	/* After the last round: what came in it says nothing about what stays. */
+	if (entered && svc->stay && (access || svc->mode == UVM_SERVICE_HOT))
+		uvm_evict_stayed(svc->gs->gpu, svc->gs->tenant, base);
 	return entered;
 }

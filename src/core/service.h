@@ -9,6 +9,7 @@ struct uvm_service;
 
 struct uvm_service *uvm_service_alloc(struct uvm_gpu_space *gs);
 void uvm_service_free(struct uvm_service *svc);
+void uvm_service_set_stream(struct uvm_service *svc, bool stream);
 bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base);
 bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access);
 bool uvm_service_atomics(struct uvm_service *svc, unsigned long base, u8 *access,

@@ -50,6 +50,26 @@ TRACE_EVENT(uvm_mm_shutdown,
 		  uvm_show_mm_step(__entry->step), __entry->va_space)
 );
 
+/* Eviction brought pages of a block home: a part of it, if not all of it is cold. */
+TRACE_EVENT(uvm_evict,
+	TP_PROTO(u32 gpu, u64 address, unsigned long pages, bool part),
+	TP_ARGS(gpu, address, pages, part),
+	TP_STRUCT__entry(
+		__field(u32, gpu)
+		__field(u64, address)
+		__field(unsigned long, pages)
+		__field(bool, part)
+	),
+	TP_fast_assign(
+		__entry->gpu = gpu;
+		__entry->address = address;
+		__entry->pages = pages;
+		__entry->part = part;
+	),
+	TP_printk("gpu=%u address=0x%llx pages=%lu part=%d", __entry->gpu,
+		  __entry->address, __entry->pages, __entry->part)
+);
+
 /* An address space is given a share of the faults that a GPU reported. */
 TRACE_EVENT(uvm_fault_batch,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned int faults, u64 address),

@@ -557,6 +557,36 @@ static void devmem_threads_zones(struct kunit *test)
 	devmem_run_threads(test);
 }
 
+static void devmem_expect_watched(struct kunit *test, unsigned long free,
+				  unsigned long peak)
+{
+	struct devmem_ctx *ctx = test->priv;
+	unsigned long seen;
+
+	KUNIT_EXPECT_EQ(test, uvm_devmem_watch(&ctx->mem, &seen), free);
+	KUNIT_EXPECT_EQ(test, seen, peak);
+}
+
+/* The most that was free since the last look, however little is free now */
+static void devmem_watched(struct kunit *test)
+{
+	struct devmem_ctx *ctx = test->priv;
+
+	uvm_devmem_set_watched(&ctx->mem, true);
+	devmem_expect_watched(test, PAGES, PAGES);
+	devmem_take(test, 10);
+	devmem_expect_watched(test, PAGES - 10, PAGES);
+	devmem_expect_watched(test, PAGES - 10, PAGES - 10);
+	devmem_give_all(test);
+	devmem_take(test, 20);
+	devmem_take(test, 5);
+	devmem_expect_watched(test, PAGES - 25, PAGES);
+	devmem_take(test, 1);
+	devmem_expect_watched(test, PAGES - 26, PAGES - 25);
+	devmem_give_all(test);
+	devmem_expect_watched(test, PAGES, PAGES);
+}
+
 static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(devmem_exhaust),
 	KUNIT_CASE(devmem_last_page),
@@ -564,6 +594,7 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(devmem_part_is_contiguous),
 	KUNIT_CASE(devmem_block_or_nothing),
 	KUNIT_CASE(devmem_small_fills_partial),
+	KUNIT_CASE(devmem_watched),
 	KUNIT_CASE(devmem_small_goes_elsewhere),
 	KUNIT_CASE(devmem_zeroed_is_kept),
 	KUNIT_CASE(devmem_random),

@@ -87,6 +87,10 @@ bool uvm_service_block(struct uvm_service *svc, unsigned long base, u8 *access)
 	return true;
 }
 
+void uvm_service_set_stream(struct uvm_service *svc, bool stream)
+{
+}
+
 bool uvm_service_wants_ahead(struct uvm_service *svc, unsigned long base)
 {
 	return false;

@@ -63,6 +63,12 @@ static void harvest_space_put(struct uvm_gpu_space *gs)
 #define uvm_gpu_space_leave	harvest_space_leave
 #define uvm_gpu_space_put	harvest_space_put
 
+/* Not called here. */
+void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
+		      unsigned long end)
+{
+}
+
 #include "harvest.c"
 
 /* As the ops are to be called, and for the block. */

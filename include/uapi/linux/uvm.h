@@ -30,7 +30,7 @@
  * E2BIG            the structure has a non-zero tail this kernel ignores
  * ENOTTY           no such command
  * EFAULT           a bad user pointer, or no accessible memory at an address
- * EBADF            a member that should name an uvm file does not
+ * EBADF            a member that should name a file does not
  * EBADFD           the file is of the wrong kind or in the wrong state
  * EPERM            the VA space belongs to another process's mm
  * ESRCH            the mm was released, or is gone
@@ -43,7 +43,7 @@
  * EINTR            a fatal signal arrived; progress is in the out members
  * ETIMEDOUT        the wait ended before its point was reached
  * ECANCELED        the channel was stopped before it reached the point
- * ENOSPC           more objects than there can be
+ * ENOSPC           more objects, or more memory, than there can be
  * ================ =====================================================
  *
  * A command that fails changes nothing, unless its description says that it
@@ -92,6 +92,9 @@ enum uvm_cmd {
 	UVM_CMD_ALLOW_MIGRATION,
 	UVM_CMD_QUERY_POLICY,
 	UVM_CMD_SET_ACCESS_COUNTERS,
+	UVM_CMD_QUERY_MEMORY,
+	UVM_CMD_SET_MEMORY_LIMIT,
+	UVM_CMD_SET_MEMORY_EVENT,
 };
 
 #define UVM_UUID_LEN	16
@@ -949,5 +952,117 @@ struct uvm_set_access_counters {
 	__u32 __reserved;
 };
 #define UVM_SET_ACCESS_COUNTERS _IO(UVM_TYPE, UVM_CMD_SET_ACCESS_COUNTERS)
+
+/**
+ * struct uvm_query_memory - ioctl(UVM_QUERY_MEMORY)
+ * @size: sizeof(struct uvm_query_memory)
+ * @flags: must be 0
+ * @uuid: a registered GPU
+ * @out_total: bytes of the GPU's memory
+ * @out_used: bytes of it in use, by whomever
+ * @out_free: the others
+ * @out_largest_free: bytes of the largest free piece that can be had as one; a huge
+ *	page at most
+ * @out_evictable: bytes in use that can be had by eviction
+ * @out_pinned: bytes in use that can't, since somebody holds the pages
+ * @out_mine: bytes in use by the calling process
+ * @out_limit: the process's limit, in bytes; 0 if there is none
+ * @out_reserved: bytes that are reserved for it
+ * @out_evicted: pages that were evicted from the GPU's memory, since it is there
+ * @out_refaulted: pages that came back to it after they had been evicted
+ * @out_my_evicted: the same of the process's pages only
+ * @out_my_refaulted: the same of the process's pages only
+ * @out_thrash: how many, in 1000, of the pages that came lately had been evicted
+ *	shortly before: 0 is well, and near 1000 nothing is done but moving
+ * @__reserved: must be 0
+ *
+ * The numbers are of one moment each, not all of the same. Memory in use that is
+ * neither evictable nor pinned is being moved, or nobody has tried yet.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; ENODEV; ENOENT; EOPNOTSUPP without an mm, and for
+ * UVM_MEMORY_NUMA, of whose memory the system's own tools tell.
+ */
+struct uvm_query_memory {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__aligned_u64 out_total;
+	__aligned_u64 out_used;
+	__aligned_u64 out_free;
+	__aligned_u64 out_largest_free;
+	__aligned_u64 out_evictable;
+	__aligned_u64 out_pinned;
+	__aligned_u64 out_mine;
+	__aligned_u64 out_limit;
+	__aligned_u64 out_reserved;
+	__aligned_u64 out_evicted;
+	__aligned_u64 out_refaulted;
+	__aligned_u64 out_my_evicted;
+	__aligned_u64 out_my_refaulted;
+	__u32 out_thrash;
+	__u32 __reserved;
+};
+#define UVM_QUERY_MEMORY _IO(UVM_TYPE, UVM_CMD_QUERY_MEMORY)
+
+/**
+ * struct uvm_set_memory_limit - ioctl(UVM_SET_MEMORY_LIMIT)
+ * @size: sizeof(struct uvm_set_memory_limit)
+ * @flags: must be 0
+ * @uuid: a registered GPU
+ * @limit: bytes of the GPU's memory that the process may have at most; 0 for no limit
+ * @reserved: bytes of it that are the process's before they are anybody else's
+ *
+ * Both are whole pages, and both are 0 at first. They are the process's: all of its VA
+ * spaces that have the GPU registered share them, and they end when the last of these
+ * unregisters it. What the process has above the limit leaves at once, as far as it can;
+ * what can't now does when the process wants more. Whoever moves pages there over the limit
+ * evicts others of the same process before. Of what is reserved nothing is kept free,
+ * but others' need of memory evicts no page of a process that has no more than that.
+ * A child of fork begins with neither.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EINVAL if one is no whole number of pages, or if
+ * @reserved is above @limit, where there is one, or above the GPU's memory; ENODEV;
+ * ENOENT; ENOSPC if all reservations together would be above the GPU's memory;
+ * EOPNOTSUPP without an mm, and for UVM_MEMORY_NUMA.
+ */
+struct uvm_set_memory_limit {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__aligned_u64 limit;
+	__aligned_u64 reserved;
+};
+#define UVM_SET_MEMORY_LIMIT _IO(UVM_TYPE, UVM_CMD_SET_MEMORY_LIMIT)
+
+/**
+ * struct uvm_set_memory_event - ioctl(UVM_SET_MEMORY_EVENT)
+ * @size: sizeof(struct uvm_set_memory_event)
+ * @flags: must be 0
+ * @uuid: a registered GPU
+ * @threshold: bytes, a whole number of pages, not 0, at most the GPU's memory; 0 with
+ *	an @eventfd of -1
+ * @eventfd: what to signal; -1 for nothing any more
+ * @__reserved: must be 0
+ *
+ * Adds 1 to @eventfd when less than @threshold of the GPU's memory is free: at once if
+ * that is so already, then each time that it becomes so after as much, or more, was
+ * free. A fall that is over before anybody could be told may go unsaid. A VA space has
+ * one such event for each GPU: another one takes its place. It ends when the GPU is
+ * unregistered, or goes away, and when the mm is released. Closing @eventfd ends
+ * nothing, and needs nothing else.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EBADF if @eventfd is no open file; EINVAL if it is no
+ * eventfd, and for a bad @threshold; ENODEV; ENOENT; EOPNOTSUPP without an mm, for
+ * UVM_MEMORY_NUMA, and on a kernel without eventfds.
+ */
+struct uvm_set_memory_event {
+	__u32 size;
+	__u32 flags;
+	__u8 uuid[UVM_UUID_LEN];
+	__aligned_u64 threshold;
+	__s32 eventfd;
+	__u32 __reserved;
+};
+#define UVM_SET_MEMORY_EVENT _IO(UVM_TYPE, UVM_CMD_SET_MEMORY_EVENT)
 
 #endif /* _UAPI_LINUX_UVM_H */
