@@ -546,6 +546,56 @@ int uvm_set_access_counters(struct uvm_ctx *ctx,
 			    const uint8_t uuid[UVM_UUID_LEN], bool enable);
 
 /**
+ * uvm_query_memory() - what becomes of a GPU's memory
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU
+ * @memory: receives the numbers: of the GPU's memory in bytes, of this process's share of
+ *	it, and of evictions in pages; its input members are overwritten
+ *
+ * Return: 0; -EOPNOTSUPP for a GPU whose memory is a NUMA node; -ENOENT if it isn't
+ * registered; -ENODEV if there is none, or it went away; -EPERM, -ESRCH.
+ */
+int uvm_query_memory(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
+		     struct uvm_query_memory *memory);
+
+/**
+ * uvm_set_memory_limit() - how much of a GPU's memory the process may have, and keeps
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU
+ * @limit: bytes that it may have at most; a multiple of the page size; 0 for no limit
+ * @reserved: bytes that others don't take away from it; a multiple of the page size
+ *
+ * They are the process's, in all of its contexts, until the last of these unregisters the
+ * GPU; a child of fork() begins with neither. Pages over the limit make room by evicting
+ * others of the process. What is reserved isn't kept free for it.
+ *
+ * Return: 0; -ENOSPC if there isn't as much that nobody else reserved; -EINVAL for parts
+ * of pages, for more @reserved than @limit, and for more @reserved than memory;
+ * -EOPNOTSUPP for a GPU whose memory is a NUMA node; -ENOENT, -ENODEV, -EPERM, -ESRCH.
+ */
+int uvm_set_memory_limit(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
+			 uint64_t limit, uint64_t reserved);
+
+/**
+ * uvm_set_memory_event() - be told when a GPU's memory gets scarce
+ * @ctx: from uvm_open()
+ * @uuid: a registered GPU
+ * @event: from eventfd(2); -1 for not any more
+ * @threshold: bytes: less than that being free is scarce; a multiple of the page size,
+ *	not 0; with an @event of -1 it is 0
+ *
+ * Adds 1 to @event each time that free memory falls below @threshold, and at once if it
+ * is below. A context has one event for each GPU: another one takes its place. It ends
+ * when the GPU is unregistered. @event may be closed at any time.
+ *
+ * Return: 0; -EBADF if @event isn't open; -EINVAL if it is no eventfd, and for a bad
+ * @threshold; -EOPNOTSUPP for a GPU whose memory is a NUMA node; -ENOENT, -ENODEV,
+ * -EPERM, -ESRCH.
+ */
+int uvm_set_memory_event(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
+			 int event, uint64_t threshold);
+
+/**
  * uvm_query_policy() - the policy at an address
  * @ctx: from uvm_open()
  * @address: any address, mapped or not

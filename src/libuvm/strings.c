@@ -29,6 +29,10 @@ struct advice {
 #define ADVICE_GPU(cmd)							\
 	{ cmd, ENOENT,							\
 	  "the GPU isn't registered in this context, or not any more: register it first" }
+#define ADVICE_MEMORY(cmd)						\
+	ADVICE_GPU(cmd),						\
+	{ cmd, EOPNOTSUPP,						\
+	  "the GPU's memory is a NUMA node, which the system's own tools show and limit; or the VA space has nobody's memory: ask of another GPU, or in a VA space of this process" }
 #define ADVICE_GROUP(cmd)						\
 	{ cmd, ENOENT, "there is no such range group: create it first" }
 #define ADVICE_SETTLE(cmd)						\
@@ -146,6 +150,17 @@ static const struct advice special[] = {
 	ADVICE_GPU(UVM_CMD_SET_ACCESS_COUNTERS),
 	{ UVM_CMD_SET_ACCESS_COUNTERS, EOPNOTSUPP,
 	  "the GPU has no access counters: go on without, or have pages moved by uvm_migrate_to_gpu()" },
+	ADVICE_MEMORY(UVM_CMD_QUERY_MEMORY),
+	ADVICE_MEMORY(UVM_CMD_SET_MEMORY_LIMIT),
+	{ UVM_CMD_SET_MEMORY_LIMIT, EINVAL,
+	  "limit and reservation must be whole pages, and the reservation no more than the limit and the GPU's memory: check them" },
+	{ UVM_CMD_SET_MEMORY_LIMIT, ENOSPC,
+	  "others have reserved too much of the GPU's memory: reserve less, or have them reserve less" },
+	ADVICE_MEMORY(UVM_CMD_SET_MEMORY_EVENT),
+	{ UVM_CMD_SET_MEMORY_EVENT, EBADF,
+	  "the event isn't open: give an eventfd, or -1 to end the event" },
+	{ UVM_CMD_SET_MEMORY_EVENT, EINVAL,
+	  "the event is no eventfd, or the threshold is 0, no whole pages or above the GPU's memory: check them" },
 	{ UVM_CMD_QUERY_POLICY, EINVAL,
 	  "no process has memory at the address: check it" },
 	{ UVM_CMD_QUERY_POLICY, EFAULT,

@@ -16,6 +16,8 @@ static const char usage_text[] =
 	"  topology                 who can do what with whose memory\n"
 	"  ps                       the processes that use GPUs (for root)\n"
 	"  stats                    what page faults took, by GPU (for root)\n"
+	"  memory                   what becomes of the GPUs' memory, and who has it (for\n"
+	"                           root)\n"
 	"  demo FILE [--gpu=GPU]    move FILE's bytes to a software GPU, compute on them\n"
 	"                           there, move them back, and check every byte; GPU is a\n"
 	"                           name, an index, private, coherent or numa\n"
@@ -32,6 +34,7 @@ static const struct {
 	{ "topology", cmd_topology },
 	{ "ps", cmd_ps },
 	{ "stats", cmd_stats },
+	{ "memory", cmd_memory },
 	{ "demo", cmd_demo },
 };
 

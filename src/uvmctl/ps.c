@@ -8,8 +8,7 @@
 
 #include "uvmctl.h"
 
-/* The name of a process's program; "-" if the process is gone. */
-static void program_of(int pid, char *name, size_t size)
+void program_of(int pid, char *name, size_t size)
 {
 	char path[40];
 	FILE *file;

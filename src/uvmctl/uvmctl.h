@@ -19,6 +19,7 @@ int cmd_gpus(int argc, char **argv);
 int cmd_topology(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_memory(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
 /* Says so if there are any; @argc and @argv as for a subcommand. */
@@ -38,5 +39,12 @@ int print_va_spaces(FILE *in);
 
 /* The driver's counters of its GPUs, the same way */
 int print_stats(FILE *in);
+
+/* Who has the GPUs' memory, the same way; and the GPUs' own numbers, as a subcommand. */
+int print_memory_users(FILE *in);
+int show_gpu_memory(void);
+
+/* The name of a process's program; "-" if the process is gone. */
+void program_of(int pid, char *name, size_t size);
 
 #endif /* _UVMCTL_H */

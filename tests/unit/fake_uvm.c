@@ -243,6 +243,9 @@ static int do_unregister(struct uvm_unregister_gpu *arg)
 		return -ENOENT;
 	fake.registered &= ~(1U << i);
 	fake.counting &= ~(1U << i);
+	fake.limit[i] = 0;
+	fake.reserved[i] = 0;
+	fake.threshold[i] = 0;
 	arg->out_moved = 0;
 	arg->out_left = 0;
 	return 0;
@@ -593,6 +596,76 @@ static int do_counters(const struct uvm_set_access_counters *arg)
 	return 0;
 }
 
+static int find_memory(const uint8_t *uuid)
+{
+	int i = find_registered(uuid);
+
+	if (i >= 0 && fake.gpus[i].memory_kind == UVM_MEMORY_NUMA)
+		return -EOPNOTSUPP;
+	return i;
+}
+
+static int do_query_memory(struct uvm_query_memory *arg)
+{
+	int i = find_memory(arg->uuid);
+
+	if (arg->__reserved)
+		return -EINVAL;
+	if (i < 0)
+		return i;
+	arg->out_total = fake.gpus[i].memory_size;
+	arg->out_free = fake.gpus[i].memory_free;
+	arg->out_used = arg->out_total - arg->out_free;
+	arg->out_largest_free = arg->out_free ? 2 << 20 : 0;
+	arg->out_evictable = arg->out_used / 2;
+	arg->out_pinned = PAGE;
+	arg->out_mine = arg->out_used / 4;
+	arg->out_limit = fake.limit[i];
+	arg->out_reserved = fake.reserved[i];
+	arg->out_evicted = 10;
+	arg->out_refaulted = 9;
+	arg->out_my_evicted = 8;
+	arg->out_my_refaulted = 7;
+	arg->out_thrash = 125;
+	return 0;
+}
+
+static int do_memory_limit(const struct uvm_set_memory_limit *arg)
+{
+	int i = find_memory(arg->uuid);
+
+	if ((arg->limit | arg->reserved) % PAGE ||
+	    (arg->limit && arg->reserved > arg->limit))
+		return -EINVAL;
+	if (i < 0)
+		return i;
+	if (arg->reserved > fake.gpus[i].memory_size)
+		return -EINVAL;
+	if (arg->reserved > fake.gpus[i].memory_size - fake.others_reserved)
+		return -ENOSPC;
+	fake.limit[i] = arg->limit;
+	fake.reserved[i] = arg->reserved;
+	return 0;
+}
+
+static int do_memory_event(const struct uvm_set_memory_event *arg)
+{
+	int i = find_memory(arg->uuid);
+
+	if (arg->__reserved || arg->threshold % PAGE ||
+	    (arg->eventfd == -1) != !arg->threshold)
+		return -EINVAL;
+	if (arg->eventfd < -1)
+		return -EBADF;
+	if (i < 0)
+		return i;
+	if (arg->threshold > fake.gpus[i].memory_size)
+		return -EINVAL;
+	fake.event[i] = arg->eventfd;
+	fake.threshold[i] = arg->threshold;
+	return 0;
+}
+
 static uint32_t tell_accessed_by(uint32_t set, uint8_t (*uuids)[UVM_UUID_LEN],
 				 uint32_t room)
 {
@@ -660,6 +733,12 @@ static int do_policy(unsigned int cmd, void *arg)
 		return do_allow(arg);
 	case UVM_CMD_SET_ACCESS_COUNTERS:
 		return do_counters(arg);
+	case UVM_CMD_QUERY_MEMORY:
+		return do_query_memory(arg);
+	case UVM_CMD_SET_MEMORY_LIMIT:
+		return do_memory_limit(arg);
+	case UVM_CMD_SET_MEMORY_EVENT:
+		return do_memory_event(arg);
 	default:
 		return do_query_policy(arg);
 	}
@@ -697,6 +776,11 @@ static const size_t arg_size[] = {
 	[UVM_CMD_QUERY_POLICY - UVM_CMD_BASE] = sizeof(struct uvm_query_policy),
 	[UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE] =
 		sizeof(struct uvm_set_access_counters),
+	[UVM_CMD_QUERY_MEMORY - UVM_CMD_BASE] = sizeof(struct uvm_query_memory),
+	[UVM_CMD_SET_MEMORY_LIMIT - UVM_CMD_BASE] =
+		sizeof(struct uvm_set_memory_limit),
+	[UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE] =
+		sizeof(struct uvm_set_memory_event),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -705,7 +789,7 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_SET_ACCESS_COUNTERS)
+	    nr > UVM_CMD_SET_MEMORY_EVENT)
 		return -ENOTTY;
 	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
 		return -EINVAL;

@@ -37,6 +37,7 @@ struct fake_uvm {
 	uint32_t max_query;
 	unsigned int counters;	/* mask of @gpus that have access counters */
 	unsigned int hotplug;	/* GPUs to appear after the next enumeration */
+	uint64_t others_reserved;	/* of every GPU's memory */
 	uint32_t late_accessor;	/* to join the set after the next query of a policy */
 
 	/* What goes wrong. */
@@ -64,6 +65,10 @@ struct fake_uvm {
 	unsigned int last_group;	/* id */
 	unsigned int fixed;	/* and may not migrate */
 	unsigned int counting;	/* mask of @gpus */
+	uint64_t limit[FAKE_MAX_GPUS];
+	uint64_t reserved[FAKE_MAX_GPUS];
+	uint64_t threshold[FAKE_MAX_GPUS];	/* 0: no event */
+	int event[FAKE_MAX_GPUS];
 	unsigned int bad_calls;	/* that the kernel would have refused */
 };
 

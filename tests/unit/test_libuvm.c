@@ -446,6 +446,89 @@ static void sets_access_counters(void **state)
 	close_fake(ctx);
 }
 
+static void tells_of_memory(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	uint8_t *uuid = fake.gpus[0].uuid;
+	struct uvm_query_memory memory;
+
+	(void)state;
+	fake.gpus[0].memory_free -= 8 << 20;
+	assert_int_equal(uvm_query_memory(ctx, uuid, &memory), -ENOENT);
+	assert_int_equal(uvm_query_memory(ctx, (const uint8_t *)"nobody's uuid...",
+					  &memory), -ENODEV);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_query_memory(ctx, uuid, &memory), 0);
+	assert_int_equal(memory.out_total, 1 << 30);
+	assert_int_equal(memory.out_used, 8 << 20);
+	assert_int_equal(memory.out_free, (1 << 30) - (8 << 20));
+	assert_int_equal(memory.out_mine, 2 << 20);
+	assert_int_equal(memory.out_thrash, 125);
+
+	/* nothing is written on failure */
+	fake.fail_cmd = UVM_CMD_QUERY_MEMORY;
+	fake.fail_errno = ESRCH;
+	memory.out_total = 77;
+	assert_int_equal(uvm_query_memory(ctx, uuid, &memory), -ESRCH);
+	assert_int_equal(memory.out_total, 77);
+	fake.fail_cmd = 0;
+	close_fake(ctx);
+}
+
+static void limits_memory(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	uint8_t *uuid = fake.gpus[0].uuid;
+	struct uvm_query_memory memory;
+
+	(void)state;
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 4096, 0), -ENOENT);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 3 << 20, 1 << 20), 0);
+	assert_int_equal(uvm_query_memory(ctx, uuid, &memory), 0);
+	assert_int_equal(memory.out_limit, 3 << 20);
+	assert_int_equal(memory.out_reserved, 1 << 20);
+	fake.others_reserved = 1 << 20;
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 0, 1 << 30), -ENOSPC);
+	assert_int_equal(fake.bad_calls, 0);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 4095, 0), -EINVAL);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 0, 4095), -EINVAL);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 4096, 8192), -EINVAL);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 0, 2ULL << 30), -EINVAL);
+	assert_int_equal(fake.limit[0], 3 << 20);
+	assert_int_equal(uvm_set_memory_limit(ctx, uuid, 0, 0), 0);
+	assert_int_equal(fake.limit[0] | fake.reserved[0], 0);
+	fake.bad_calls = 0;
+	close_fake(ctx);
+}
+
+static void sets_memory_event(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_COHERENT);
+	uint8_t *uuid = fake.gpus[0].uuid;
+
+	(void)state;
+	fake_add_gpu("node", UVM_MEMORY_NUMA);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, 5, 4096), -ENOENT);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_register_gpu(ctx, fake.gpus[1].uuid, NULL), 0);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, 5, 4096), 0);
+	assert_int_equal(fake.event[0], 5);
+	assert_int_equal(fake.threshold[0], 4096);
+	assert_int_equal(uvm_set_memory_event(ctx, fake.gpus[1].uuid, 5, 4096),
+			 -EOPNOTSUPP);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, -2, 4096), -EBADF);
+	assert_int_equal(fake.threshold[0], 4096);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, -1, 0), 0);
+	assert_int_equal(fake.event[0], -1);
+	assert_int_equal(fake.threshold[0], 0);
+	assert_int_equal(fake.bad_calls, 0);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, 5, 0), -EINVAL);
+	assert_int_equal(uvm_set_memory_event(ctx, uuid, -1, 4096), -EINVAL);
+	fake.bad_calls = 0;
+	close_fake(ctx);
+}
+
 static void tells_accessed_by(void **state)
 {
 	static const uint8_t cpu[UVM_UUID_LEN];
@@ -523,7 +606,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_SET_ACCESS_COUNTERS; cmd++) {
+		     cmd <= UVM_CMD_SET_MEMORY_EVENT; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -632,6 +715,9 @@ int main(void)
 		cmocka_unit_test(sets_switches),
 		cmocka_unit_test(groups_ranges),
 		cmocka_unit_test(sets_access_counters),
+		cmocka_unit_test(tells_of_memory),
+		cmocka_unit_test(limits_memory),
+		cmocka_unit_test(sets_memory_event),
 		cmocka_unit_test(tells_accessed_by),
 		cmocka_unit_test(counts_every_place),
 		cmocka_unit_test(errors_have_words),

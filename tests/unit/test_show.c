@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * uvmctl topology, ps and stats: what they print of a fake driver.
+ * uvmctl topology, ps, stats and memory: what they print of a fake driver.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -65,6 +65,18 @@ static int topology(int argc)
 	return status;
 }
 
+static int gpu_memory(void)
+{
+	int saved, status;
+	FILE *file;
+
+	complaints = 0;
+	file = capture_begin(&saved);
+	status = show_gpu_memory();
+	capture_end(file, saved);
+	return status;
+}
+
 static int printed(const char *list, int (*print)(FILE *in))
 {
 	FILE *in = fmemopen((char *)list, strlen(list), "r");
@@ -87,6 +99,11 @@ static int ps(const char *list)
 static int stats(const char *list)
 {
 	return printed(list, print_stats);
+}
+
+static int memory_users(const char *list)
+{
+	return printed(list, print_memory_users);
 }
 
 static void assert_says(const char *text)
@@ -214,6 +231,81 @@ static void refuses_other_counters(void **state)
 	assert_int_equal(stats("id faults name\n7 12 "), -1);
 }
 
+static void prints_memory(void **state)
+{
+	(void)state;
+	fake_reset(UVM_MEMORY_PRIVATE);
+	fake_add_gpu("node", UVM_MEMORY_NUMA);
+	fake_add_gpu("second", UVM_MEMORY_COHERENT);
+	fake.gpus[0].memory_free -= 8 << 20;
+	assert_int_equal(gpu_memory(), EXIT_OK);
+	assert_says("fake0  id 7\n"
+		    "  total              1024.0 MiB\n"
+		    "  used                  8.0 MiB\n"
+		    "  free               1016.0 MiB\n"
+		    "  largest-free          2.0 MiB\n"
+		    "  evictable             4.0 MiB\n"
+		    "  pinned                0.0 MiB\n"
+		    "  evicted                10 pages\n"
+		    "  refaulted               9 pages\n"
+		    "  thrash               12.5 %\n"
+		    "second  id 9\n");
+	assert_null(strstr(output, "node"));
+	assert_int_equal(fake.registered, 0);
+	assert_int_equal(fake.bad_calls, 0);
+	assert_int_equal(fake.opens, fake.closes);
+}
+
+static void memory_fails(void **state)
+{
+	static const unsigned int cmds[] = {
+		UVM_CMD_INIT, UVM_CMD_ENUM_GPUS, UVM_CMD_REGISTER_GPU,
+		UVM_CMD_QUERY_MEMORY,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cmds); i++) {
+		fake_reset(UVM_MEMORY_COHERENT);
+		fake.fail_cmd = cmds[i];
+		fake.fail_errno = ENOMEM;
+		assert_int_equal(gpu_memory(), EXIT_FAILED);
+		assert_int_equal(complaints, 1);
+		assert_int_equal(fake.registered, 0);
+		assert_int_equal(fake.opens, fake.closes);
+	}
+}
+
+#define MEMORY_HEADER	"pid gpu used limit reserved evicted refaulted\n"
+
+static void lists_memory_users(void **state)
+{
+	char list[300], want[200];
+
+	(void)state;
+	snprintf(list, sizeof(list),
+		 MEMORY_HEADER "%d 3 1572864 4194304 2097152 12 34\n"
+		 "999999999 0 0 0 0 0 0\n", getpid());
+	assert_int_equal(memory_users(list), 0);
+	snprintf(want, sizeof(want),
+		 "%8d  test_show            3         1.5         4.0         2.0          12          34\n",
+		 getpid());
+	assert_says(want);
+	assert_says("999999999  -                    0         0.0           -           -           0           0\n");
+	assert_says("RESERVED");
+	assert_int_equal(memory_users(MEMORY_HEADER), 0);
+	assert_string_equal(output, "no process has a GPU's memory\n");
+}
+
+static void refuses_other_memory_users(void **state)
+{
+	(void)state;
+	assert_int_equal(memory_users("pid state\n"), -1);
+	assert_int_equal(memory_users("\n"), -1);
+	assert_int_equal(memory_users(MEMORY_HEADER "1 2 3 4 5 6\n"), -1);
+	assert_int_equal(memory_users(MEMORY_HEADER "1 2 3 4 5 6 7 8\n"), -1);
+	assert_int_equal(memory_users(MEMORY_HEADER "x 2 3 4 5 6 7\n"), -1);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -224,6 +316,10 @@ int main(void)
 		cmocka_unit_test(refuses_other_lists),
 		cmocka_unit_test(lists_counters),
 		cmocka_unit_test(refuses_other_counters),
+		cmocka_unit_test(prints_memory),
+		cmocka_unit_test(memory_fails),
+		cmocka_unit_test(lists_memory_users),
+		cmocka_unit_test(refuses_other_memory_users),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
