@@ -208,6 +208,38 @@ AT(uvm_set_access_counters, uuid, 8);
 AT(uvm_set_access_counters, enable, 24);
 AT(uvm_set_access_counters, __reserved, 28);
 
+SIZE(uvm_query_memory, 136);
+AT(uvm_query_memory, flags, 4);
+AT(uvm_query_memory, uuid, 8);
+AT(uvm_query_memory, out_total, 24);
+AT(uvm_query_memory, out_used, 32);
+AT(uvm_query_memory, out_free, 40);
+AT(uvm_query_memory, out_largest_free, 48);
+AT(uvm_query_memory, out_evictable, 56);
+AT(uvm_query_memory, out_pinned, 64);
+AT(uvm_query_memory, out_mine, 72);
+AT(uvm_query_memory, out_limit, 80);
+AT(uvm_query_memory, out_reserved, 88);
+AT(uvm_query_memory, out_evicted, 96);
+AT(uvm_query_memory, out_refaulted, 104);
+AT(uvm_query_memory, out_my_evicted, 112);
+AT(uvm_query_memory, out_my_refaulted, 120);
+AT(uvm_query_memory, out_thrash, 128);
+AT(uvm_query_memory, __reserved, 132);
+
+SIZE(uvm_set_memory_limit, 40);
+AT(uvm_set_memory_limit, flags, 4);
+AT(uvm_set_memory_limit, uuid, 8);
+AT(uvm_set_memory_limit, limit, 24);
+AT(uvm_set_memory_limit, reserved, 32);
+
+SIZE(uvm_set_memory_event, 40);
+AT(uvm_set_memory_event, flags, 4);
+AT(uvm_set_memory_event, uuid, 8);
+AT(uvm_set_memory_event, threshold, 24);
+AT(uvm_set_memory_event, eventfd, 32);
+AT(uvm_set_memory_event, __reserved, 36);
+
 SIZE(uvm_sim_cmd, 48);
 AT(uvm_sim_cmd, op, 0);
 AT(uvm_sim_cmd, flags, 4);
@@ -246,6 +278,9 @@ _Static_assert(UVM_SET_RANGE_GROUP == 0xE755, "command numbers");
 _Static_assert(UVM_ALLOW_MIGRATION == 0xE756, "command numbers");
 _Static_assert(UVM_QUERY_POLICY == 0xE757, "command numbers");
 _Static_assert(UVM_SET_ACCESS_COUNTERS == 0xE758, "command numbers");
+_Static_assert(UVM_QUERY_MEMORY == 0xE759, "command numbers");
+_Static_assert(UVM_SET_MEMORY_LIMIT == 0xE75A, "command numbers");
+_Static_assert(UVM_SET_MEMORY_EVENT == 0xE75B, "command numbers");
 
 #undef AT
 #undef SIZE

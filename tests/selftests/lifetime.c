@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -31,6 +32,7 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_memory.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
 
@@ -1808,6 +1810,29 @@ static int late_counters(struct late *l)
 	return access_counters(l->k.s.fd, l->k.gpu.uuid, 1);
 }
 
+static int late_memory(struct late *l)
+{
+	struct uvm_query_memory q;
+
+	return memory_query(l->k.s.fd, l->k.gpu.uuid, &q);
+}
+
+static int late_limit(struct late *l)
+{
+	EXPECT_RET(memory_limit(l->k.s.fd, l->k.gpu.uuid, 0, 0), -ESRCH);
+	return memory_limit(l->k.s.fd, l->k.gpu.uuid, PAGE, PAGE);
+}
+
+static int late_event(struct late *l)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
+
+	EXPECT_RET(memory_event(l->k.s.fd, l->k.gpu.uuid, -1, 0), -ESRCH);
+	ret = memory_event(l->k.s.fd, l->k.gpu.uuid, fd, PAGE);
+	close(fd);
+	return ret;
+}
+
 static const struct {
 	int (*call)(struct late *l);
 	int want;
@@ -1822,6 +1847,7 @@ static const struct {
 	{ late_read_mostly, -ESRCH }, { late_create_group, -ESRCH },
 	{ late_destroy_group, 0 }, { late_set_group, -ESRCH },
 	{ late_allow, -ESRCH }, { late_policy, -ESRCH }, { late_counters, -ESRCH },
+	{ late_memory, -ESRCH }, { late_limit, -ESRCH }, { late_event, -ESRCH },
 };
 
 /* In the order of the numbers of the commands; .kind indexes lates[] */
@@ -1837,9 +1863,10 @@ static const struct variant late_names[NR(lates) + 1] = {
 	{ "SET_READ_MOSTLY", 18, 0 }, { "CREATE_RANGE_GROUP", 19, 0 },
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
-	{ "SET_ACCESS_COUNTERS", 24, 0 }, { NULL, 0, 0 },
+	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
+	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR(lates) == UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE + 1,
+_Static_assert(NR(lates) == UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 TEST_V(after_release, late_names)

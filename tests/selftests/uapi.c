@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "lib_memory.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
 
@@ -56,6 +58,7 @@ struct env {
 	struct uvm_processor processors[MAX_GPUS + 1];
 	uint8_t accessed_by[POLICY_ROOM][UVM_UUID_LEN];
 	struct uvm_sim_cmd nop;
+	int eventfd;
 };
 
 /*
@@ -129,6 +132,8 @@ static void env_open(struct env *e)
 	memset(e, 0, sizeof(*e));
 	gpu_that_adds(&e->gpu);
 	e->nop = CMD(NOP);
+	e->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ASSERT_GE(e->eventfd, 0);
 	e->fd[FRESH] = fresh();
 	e->fd[VA_ONLY] = va_only();
 
@@ -158,6 +163,7 @@ static void env_close(struct env *e)
 
 	for (i = 0; i < NR_STATES; i++)
 		close(e->fd[i]);
+	close(e->eventfd);
 	munmap(e->buf, BUF_SIZE);
 }
 
@@ -169,14 +175,20 @@ struct sight {
 	struct uvm_page_state st[BUF_PAGES];
 	struct policy policy[BUF_PAGES];
 	int again;		/* registering again */
+	uint64_t limit;
+	uint64_t reserved;
 	long pattern;
 };
 
 static void look(struct env *e, struct sight *s)
 {
+	struct uvm_query_memory q;
 	int i;
 
 	memset(s, 0, sizeof(*s));
+	ASSERT_RET(memory_query(e->fd[VA], e->gpu.uuid, &q), 0);
+	s->limit = q.out_limit;
+	s->reserved = q.out_reserved;
 	s->gpu_count = gpus_list(s->gpus, MAX_GPUS);
 	ASSERT_GT(s->gpu_count, 0);
 	ASSERT_RET(channel_query(e->fd[VA], e->channel, &s->channel), 0);
@@ -194,7 +206,7 @@ static void expect_unchanged(struct env *e, const struct sight *was,
 
 	look(e, &now);
 	harness_check(!memcmp(was, &now, sizeof(now)), false, __FILE__, __LINE__,
-		      "%s failed, and yet changed something%s%s%s%s%s%s", what,
+		      "%s failed, and yet changed something%s%s%s%s%s%s%s", what,
 		      memcmp(was->gpus, now.gpus, sizeof(now.gpus)) ? ": GPUs" : "",
 		      memcmp(&was->channel, &now.channel, sizeof(now.channel)) ?
 		      ": channel" : "",
@@ -202,6 +214,8 @@ static void expect_unchanged(struct env *e, const struct sight *was,
 		      memcmp(was->policy, now.policy, sizeof(now.policy)) ?
 		      ": policies" : "",
 		      was->again != now.again ? ": registration" : "",
+		      was->limit != now.limit || was->reserved != now.reserved ?
+		      ": limits" : "",
 		      was->pattern != now.pattern ? ": data" : "");
 	EXPECT_RET(now.again, -EEXIST);
 }
@@ -242,6 +256,9 @@ union any {
 	struct uvm_allow_migration allow;
 	struct uvm_query_policy query_policy;
 	struct uvm_set_access_counters counters;
+	struct uvm_query_memory memory;
+	struct uvm_set_memory_limit limit;
+	struct uvm_set_memory_event event;
 	unsigned char bytes[2 * PAGE];
 };
 
@@ -256,7 +273,7 @@ struct command {
 	bool other_mm;			/* EPERM from another process */
 	void (*good)(struct env *e, enum state state, union any *a);
 	struct bytes reserved[3];	/* must be zero */
-	struct bytes out[8];		/* ignored on the way in */
+	struct bytes out[14];		/* ignored on the way in */
 	struct bytes pointers[2];	/* a bad one is EFAULT */
 };
 
@@ -421,6 +438,28 @@ static void good_counters(struct env *e, enum state state, union any *a)
 	(void)state;
 	memcpy(a->counters.uuid, e->gpu.uuid, UVM_UUID_LEN);
 	a->counters.enable = 1;
+}
+
+static void good_memory(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	memcpy(a->memory.uuid, e->gpu.uuid, UVM_UUID_LEN);
+}
+
+static void good_limit(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	memcpy(a->limit.uuid, e->gpu.uuid, UVM_UUID_LEN);
+	a->limit.limit = 4 * PAGE;
+	a->limit.reserved = PAGE;
+}
+
+static void good_event(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	memcpy(a->event.uuid, e->gpu.uuid, UVM_UUID_LEN);
+	a->event.threshold = PAGE;
+	a->event.eventfd = e->eventfd;
 }
 
 #define ANSWERS(fresh_, va_only_, va_, mm_, released_, multi_) \
@@ -602,6 +641,37 @@ static const struct command commands[] = {
 		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, OK),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_set_access_counters, __reserved) },
+	}, {
+		COMMAND(QUERY_MEMORY, uvm_query_memory), .home = VA,
+		.good = good_memory,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
+		.other_mm = true,
+		.reserved = { FIELD(uvm_query_memory, __reserved) },
+		.out = { FIELD(uvm_query_memory, out_total),
+			 FIELD(uvm_query_memory, out_used),
+			 FIELD(uvm_query_memory, out_free),
+			 FIELD(uvm_query_memory, out_largest_free),
+			 FIELD(uvm_query_memory, out_evictable),
+			 FIELD(uvm_query_memory, out_pinned),
+			 FIELD(uvm_query_memory, out_mine),
+			 FIELD(uvm_query_memory, out_limit),
+			 FIELD(uvm_query_memory, out_reserved),
+			 FIELD(uvm_query_memory, out_evicted),
+			 FIELD(uvm_query_memory, out_refaulted),
+			 FIELD(uvm_query_memory, out_my_evicted),
+			 FIELD(uvm_query_memory, out_my_refaulted),
+			 FIELD(uvm_query_memory, out_thrash) },
+	}, {
+		COMMAND(SET_MEMORY_LIMIT, uvm_set_memory_limit), .home = VA,
+		.good = good_limit,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
+		.other_mm = true,
+	}, {
+		COMMAND(SET_MEMORY_EVENT, uvm_set_memory_event), .home = VA,
+		.good = good_event,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
+		.other_mm = true,
+		.reserved = { FIELD(uvm_set_memory_event, __reserved) },
 	},
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -619,9 +689,10 @@ static const struct variant each_command[NR_COMMANDS + 1] = {
 	{ "SET_READ_MOSTLY", 18, 0 }, { "CREATE_RANGE_GROUP", 19, 0 },
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
-	{ "SET_ACCESS_COUNTERS", 24, 0 }, { NULL, 0, 0 },
+	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
+	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR_COMMANDS == UVM_CMD_SET_ACCESS_COUNTERS - UVM_CMD_BASE + 1,
+_Static_assert(NR_COMMANDS == UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 static const struct command *command_of(const struct variant *v)
@@ -964,7 +1035,7 @@ TEST_V(out_members_ignored, each_command)
 	env_open(&e);
 	make_good(c, &e, c->home);
 	fill_good(c, &e, c->home, &a);
-	for (n = 0; n < 8; n++)
+	for (n = 0; n < sizeof(c->out) / sizeof(c->out[0]); n++)
 		memset(a.bytes + c->out[n].offset, 0xff, c->out[n].length);
 	EXPECT_RET(uvm_ioctl(e.fd[c->home], c->cmd, &a), 0);
 	env_close(&e);
@@ -2286,6 +2357,144 @@ TEST(access_counters_errors)
 	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), -ENOENT);
 	EXPECT_RET(register_gpu(fd, e.gpu.uuid), 0);
 	EXPECT_RET(access_counters(fd, e.gpu.uuid, 1), 0);
+	env_close(&e);
+}
+
+/* What names no registered GPU whose memory is handed out, in each of the three */
+static void expect_no_memory(int fd, int event, const uint8_t *uuid, int want)
+{
+	struct uvm_query_memory q;
+
+	EXPECT_RET(memory_query(fd, uuid, &q), want);
+	EXPECT_RET(memory_limit(fd, uuid, PAGE, PAGE), want);
+	EXPECT_RET(memory_limit(fd, uuid, 0, 0), want);
+	EXPECT_RET(memory_event(fd, uuid, event, PAGE), want);
+	EXPECT_RET(memory_event(fd, uuid, -1, 0), want);
+}
+
+TEST(memory_gpus)
+{
+	static const uint8_t zero[UVM_UUID_LEN];
+	struct uvm_gpu_info node;
+	struct sight was;
+	struct space s;
+	struct env e;
+	int fd;
+
+	env_open(&e);
+	fd = e.fd[VA];
+	look(&e, &was);
+	expect_no_memory(fd, e.eventfd, zero, -ENODEV);
+	expect_no_memory(fd, e.eventfd, (const uint8_t *)"no such GPU....", -ENODEV);
+	expect_unchanged(&e, &was, "memory of a GPU that isn't there");
+	if (gpu_find(UVM_MEMORY_NUMA, 0, &node)) {
+		ASSERT_RET(space_open(&s), 0);
+		ASSERT_RET(register_gpu(s.fd, node.uuid), 0);
+		expect_no_memory(s.fd, e.eventfd, node.uuid, -EOPNOTSUPP);
+		space_close(&s);
+	}
+	EXPECT_RET(unregister_gpu(fd, e.gpu.uuid), 0);
+	expect_no_memory(fd, e.eventfd, e.gpu.uuid, -ENOENT);
+	env_close(&e);
+}
+
+TEST(memory_limit_errors)
+{
+	static const uint64_t odd[] = { 1, 8, PAGE - 1, PAGE + 1, 2 * PAGE - 8, ~0ULL };
+	struct sight was;
+	struct env e;
+	uint64_t all;
+	size_t i;
+	int fd;
+
+	env_open(&e);
+	fd = e.fd[VA];
+	all = e.gpu.memory_size;
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, 8 * PAGE, 4 * PAGE), 0);
+	look(&e, &was);
+	EXPECT_EQ(was.limit, 8 * PAGE);
+	EXPECT_EQ(was.reserved, 4 * PAGE);
+	for (i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		EXPECT_RET(memory_limit(fd, e.gpu.uuid, odd[i], 0), -EINVAL);
+		EXPECT_RET(memory_limit(fd, e.gpu.uuid, 0, odd[i]), -EINVAL);
+		EXPECT_RET(memory_limit(fd, e.gpu.uuid, all, odd[i]), -EINVAL);
+	}
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, PAGE, 2 * PAGE), -EINVAL);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, all, all + PAGE), -EINVAL);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, 0, all + PAGE), -EINVAL);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, 0, 1ULL << 63), -EINVAL);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, -PAGE, -PAGE), -EINVAL);
+	expect_unchanged(&e, &was, "a bad limit");
+	/* the largest ones there are, and nothing */
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, -PAGE, all), 0);
+	look(&e, &was);
+	EXPECT_EQ(was.limit, -PAGE);
+	EXPECT_EQ(was.reserved, all);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, 0, all), 0);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, PAGE, PAGE), 0);
+	EXPECT_RET(memory_limit(fd, e.gpu.uuid, 0, 0), 0);
+	look(&e, &was);
+	EXPECT_EQ(was.limit + was.reserved, 0);
+	env_close(&e);
+}
+
+static uint64_t signals(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+TEST(memory_event_errors)
+{
+	static const int bad[] = { -2, INT32_MIN, INT32_MAX, 1 << 20 };
+	int fd, pipes[2], null, other;
+	struct uvm_migrate m;
+	struct env e;
+	uint64_t all;
+	size_t i;
+
+	env_open(&e);
+	fd = e.fd[VA];
+	all = e.gpu.memory_size;
+	ASSERT_EQ(pipe(pipes), 0);
+	null = open("/dev/null", O_RDWR);
+	ASSERT_GE(null, 0);
+	other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ASSERT_GE(other, 0);
+	close(other);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, other, PAGE), -EBADF);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		EXPECT_RET(memory_event(fd, e.gpu.uuid, bad[i], PAGE), -EBADF);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, null, PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, pipes[1], PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, fd, PAGE), -EINVAL);
+
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, 0), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, 1), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, all - 1), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, all + PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, -PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, 1), -EINVAL);
+	EXPECT_EQ(signals(e.eventfd), 0);
+
+	/* to end what there isn't is no error, nor is it to say the same twice */
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, 0), 0);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, all), 0);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, e.eventfd, all), 0);
+	EXPECT_EQ(signals(e.eventfd), 0);
+	/* what is refused leaves what there is */
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, null, PAGE), -EINVAL);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, PAGE), -EINVAL);
+	ASSERT_RET(migrate(fd, e.buf, BUF_SIZE, UVM_DEST_GPU, 0, e.gpu.uuid, &m), 0);
+	EXPECT_EQ(m.out_moved, BUF_PAGES);
+	EXPECT_EQ(signals(e.eventfd), 1);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, 0), 0);
+	EXPECT_RET(memory_event(fd, e.gpu.uuid, -1, 0), 0);
+	close(null);
+	close(pipes[0]);
+	close(pipes[1]);
 	env_close(&e);
 }
 
