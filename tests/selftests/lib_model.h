@@ -82,6 +82,7 @@ struct page {
 /* What a run has done, and what one that was spoilt on purpose noticed */
 struct verdict {
 	atomic_ulong done[TABLES][32];	/* by table of operations and entry */
+	atomic_ulong evicted;		/* pages */
 	atomic_bool noticed;
 	atomic_ullong address;	/* where */
 	uint64_t from;			/* where it should be */

@@ -22,9 +22,9 @@ static void fail_range(struct actor *a, const struct range *r, const char *what,
 }
 
 /* Somebody else may have unmapped a part of it for a while. */
-static bool move_pages(struct actor *a, int kind, int node, const uint8_t *uuid)
+static bool move_range(struct actor *a, struct range r, int kind, int node,
+		       const uint8_t *uuid)
 {
-	struct range r = range_pick(a);
 	struct torn t = torn_begin(a->w, &r);
 	struct uvm_migrate m;
 	int ret;
@@ -41,11 +41,24 @@ static bool move_pages(struct actor *a, int kind, int node, const uint8_t *uuid)
 	return true;
 }
 
+static bool move_pages(struct actor *a, int kind, int node, const uint8_t *uuid)
+{
+	return move_range(a, range_pick(a), kind, node, uuid);
+}
+
 static bool to_gpu(struct actor *a)
 {
 	const struct uvm_gpu_info *gpu = &a->w->gpu[pick(a, a->w->gpus)];
 
 	return move_pages(a, UVM_DEST_GPU, 0, gpu->uuid);
+}
+
+/* All of the region: more than a GPU has room for, so something must go for it. */
+static bool flood(struct actor *a)
+{
+	const struct uvm_gpu_info *gpu = &a->w->gpu[pick(a, a->w->gpus)];
+
+	return move_range(a, (struct range){ 0, PAGES }, UVM_DEST_GPU, 0, gpu->uuid);
 }
 
 static bool to_cpu(struct actor *a)
@@ -635,6 +648,7 @@ static bool fork_child(struct actor *a)
 
 static const struct op disturbances[] = {
 	{ "to a GPU", to_gpu, 20, NULL },
+	{ "all to a GPU", flood, 1, NULL },
 	{ "to the CPU", to_cpu, 8, NULL },
 	{ "to a node", to_node, 5, has_nodes },
 	{ "policy", set_policy, 12, NULL },

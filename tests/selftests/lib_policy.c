@@ -2,6 +2,7 @@
 /* See lib_policy.h. */
 #include <string.h>
 
+#include "harness.h"
 #include "lib_policy.h"
 
 int policy_prefer(int fd, const void *p, size_t length, int kind, int node,
@@ -94,6 +95,15 @@ int group_allow(int fd, uint32_t group, uint32_t allow)
 	};
 
 	return uvm_ioctl(fd, UVM_ALLOW_MIGRATION, &a);
+}
+
+void fix_in_place(int fd, const void *p, size_t length)
+{
+	uint32_t group = 0;
+
+	ASSERT_RET(group_create(fd, &group), 0);
+	ASSERT_RET(policy_group(fd, p, length, group), 0);
+	ASSERT_RET(group_allow(fd, group, 0), 0);
 }
 
 int policy_query(int fd, const void *address, struct policy *policy)

@@ -28,6 +28,8 @@ int policy_group(int fd, const void *p, size_t length, uint32_t group);
 /* UVM_SET_ACCESS_COUNTERS */
 int access_counters(int fd, const uint8_t *uuid, uint32_t enable);
 
+/* Pages of the range stay where they are: no migration is allowed. */
+void fix_in_place(int fd, const void *p, size_t length);
 int group_create(int fd, uint32_t *group);
 int group_destroy(int fd, uint32_t group);
 int group_allow(int fd, uint32_t group, uint32_t allow);

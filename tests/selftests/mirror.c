@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "lib_policy.h"
 #include "lib_uvm.h"
 
 #ifndef MADV_COLLAPSE
@@ -1072,7 +1073,7 @@ TEST_V(hmm_migrate_anon_huge_fault, huge_only)
 	fix_close(&f);
 }
 
-/* Memory that was never touched, on the GPU */
+/* Memory that was never touched, on the GPU, and stays there */
 static char *ballast(struct fix *f, size_t length)
 {
 	char *p = anon_huge(length);
@@ -1081,6 +1082,7 @@ static char *ballast(struct fix *f, size_t length)
 	madvise(p, length, MADV_NOHUGEPAGE);
 	ASSERT_RET(migrate(f->s.fd, p, length, UVM_DEST_GPU, 0, f->gpu.uuid, &m), 0);
 	ASSERT_EQ(m.out_moved, length / PAGE);
+	fix_in_place(f->s.fd, p, length);
 	return p;
 }
 

@@ -49,6 +49,9 @@
  * To add an operation, write it a function and an entry in the table at the end of
  * lib_model_agents.c or lib_model_disturb.c.
  *
+ * A GPU should have less memory than the region, so that pages are evicted all the time.
+ * How many were is told; in a long run some must have been.
+ *
  * That it can fail is shown by `notices`: rounds in which something is done behind the
  * model's back.
  */
@@ -65,6 +68,7 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_memory.h"
 #include "lib_model.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
@@ -422,6 +426,19 @@ static void round_phase(struct round *r, unsigned int phase)
 	check_pages(checker, w->window, WINDOW_PAGES, 2);
 }
 
+static void count_evictions(struct world *w)
+{
+	struct uvm_query_memory q;
+	unsigned int i;
+
+	for (i = 0; i < w->gpus; i++) {
+		if (w->gpu[i].memory_kind == UVM_MEMORY_NUMA)
+			continue;
+		ASSERT_RET(memory_query(w->s.fd, w->gpu[i].uuid, &q), 0);
+		atomic_fetch_add(&w->verdict->evicted, q.out_my_evicted);
+	}
+}
+
 static void round_main(struct world *w)
 {
 	static struct round r;
@@ -438,6 +455,7 @@ static void round_main(struct world *w)
 		kid_reap(&r.actor[i]);
 	}
 	check_pages(&r.actor[CHECKER], 0, PAGES, 16);
+	count_evictions(w);
 	child_exit();
 }
 
@@ -559,12 +577,16 @@ TEST_VT(agrees, devices, 60)
 		if (!EXPECT_EQ(round_run(&w), 0))
 			break;
 	}
-	harness_note("%lu operations in %u rounds, %ld s", total(w.verdict), round,
-		     (long)(seconds() - start));
+	harness_note("%lu operations in %u rounds, %ld s; %lu pages evicted",
+		     total(w.verdict), round, (long)(seconds() - start),
+		     w.verdict->evicted);
 	tell_done(&w);
 	EXPECT_GE(total(w.verdict), ops_demanded());
-	if (total(w.verdict) >= MANY_OPS)
+	if (total(w.verdict) >= MANY_OPS) {
 		expect_all_done(&w);
+		if (w.gpu[0].memory_size < REGION_SIZE)
+			EXPECT_GT(w.verdict->evicted, 0);
+	}
 	if (w.swap)
 		EXPECT_RET(swap_off(), 0);
 }
