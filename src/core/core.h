@@ -144,6 +144,14 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  * @lru: who uses its memory; not for UVM_MEMORY_NUMA
  * @events: who wants to know when its memory gets scarce
  * @debugfs: the account of its memory; not for UVM_MEMORY_NUMA
+ * @parked: its pages are in @copies, and its backend has let go of it: @desc.ops and
+ *	@desc.dev are gone. Set once, under uvm_gpus_lock; read inside
+ *	uvm_engines_hold()
+ * @parked_link: in the list of parked GPUs
+ * @copies: host copies of its pages, by page number, see park.c
+ * @reaper: frees it with the last of its pages, once it is parked
+ * @left: its backend has unregistered it, and pages of it are parked still
+ * @reaping: somebody has begun @reaper
  */
 struct uvm_gpu {
 	struct uvm_gpu_desc desc;
@@ -170,6 +178,12 @@ struct uvm_gpu {
 	struct uvm_lru lru;
 	struct uvm_memory_events events;
 	struct dentry *debugfs;
+	bool parked;
+	struct list_head parked_link;
+	struct xarray copies;
+	struct work_struct reaper;
+	bool left;
+	atomic_t reaping;
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
@@ -180,6 +194,7 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
 struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn);
 int uvm_gpu_id_of_node(int node);
+void uvm_gpu_set_parked(struct uvm_gpu *gpu);
 void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg);
 unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
 
@@ -488,6 +503,7 @@ void uvm_gpu_spaces_stop(struct uvm_va_space *vs);
 void uvm_gpu_spaces_free(struct uvm_va_space *vs);
 void uvm_gpu_spaces_remove(struct uvm_va_space *vs);
 void uvm_gpu_spaces_forget(struct uvm_gpu *gpu);
+void uvm_gpu_spaces_forget_peer(struct uvm_gpu *peer);
 struct uvm_gpu_space *uvm_gpu_space_find(struct uvm_va_space *vs, const u8 *uuid);
 struct uvm_gpu_space *uvm_gpu_space_get(struct uvm_va_space *vs, const u8 *uuid);
 void uvm_gpu_space_put(struct uvm_gpu_space *gs);
@@ -554,6 +570,27 @@ int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 void uvm_evacuate_gpu(struct uvm_gpu *gpu);
 long uvm_evacuate_strays(struct uvm_gpu *gpu);
 bool uvm_vma_may_have_pages(const struct vm_area_struct *vma);
+
+/* ---- pages stay behind (park.c) ---- */
+
+int uvm_engines_hold(void);
+void uvm_engines_release(int idx);
+unsigned long uvm_park_patience(const struct uvm_gpu *gpu);
+int uvm_park_gpu(struct uvm_gpu *gpu);
+int uvm_park_read(struct uvm_gpu *gpu, struct page *src, struct page *dst);
+void uvm_park_forget(struct uvm_gpu *gpu, unsigned long index, unsigned int nr);
+void uvm_park_init(struct uvm_gpu *gpu);
+void uvm_park_fini(struct uvm_gpu *gpu);
+
+/*
+ * Inside uvm_engines_hold() false is for good until the end of it; true is for ever, and
+ * the host copies are there.
+ */
+static inline bool uvm_gpu_is_parked(const struct uvm_gpu *gpu)
+{
+	/* Pairs with uvm_gpu_set_parked(). */
+	return smp_load_acquire(&gpu->parked);
+}
 
 /* ---- what people see (debugfs.c) ---- */
 
@@ -670,6 +707,7 @@ void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
 		      unsigned long end);
 void uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
 		      unsigned long npages, unsigned long *taken);
+void uvm_mirror_unmap_all(struct uvm_gpu_space *gs);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,

@@ -426,6 +426,7 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	};
 	vm_fault_t ret;
 
+	uvm_delay(UVM_DELAY_CPU_FAULT);
 	home.dest.from = home.gpu->id;
 	if (home.huge && uvm_split_awaited(mm, base))
 		return uvm_fault_again(vmf);

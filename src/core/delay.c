@@ -36,6 +36,8 @@ static const char * const uvm_delay_names[UVM_DELAY_NR] = {
 	[UVM_DELAY_MIRROR] = "mirror",
 	[UVM_DELAY_MIGRATE] = "migrate",
 	[UVM_DELAY_EVACUATE] = "evacuate",
+	[UVM_DELAY_CPU_FAULT] = "cpu-fault",
+	[UVM_DELAY_PARK] = "park",
 };
 
 /**

@@ -23,6 +23,8 @@ struct dentry;
  * @UVM_DELAY_MIRROR: page table read, entries not written
  * @UVM_DELAY_MIGRATE: between two blocks
  * @UVM_DELAY_EVACUATE: before pages of a process are brought home
+ * @UVM_DELAY_CPU_FAULT: a CPU touched a private page, and nothing is done about it yet
+ * @UVM_DELAY_PARK: host copies are made, but not kept yet
  */
 enum uvm_delay_point {
 	UVM_DELAY_RETAINED,
@@ -36,6 +38,8 @@ enum uvm_delay_point {
 	UVM_DELAY_MIRROR,
 	UVM_DELAY_MIGRATE,
 	UVM_DELAY_EVACUATE,
+	UVM_DELAY_CPU_FAULT,
+	UVM_DELAY_PARK,
 	UVM_DELAY_NR,
 };
 

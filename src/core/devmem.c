@@ -11,6 +11,7 @@
  */
 #include "core.h"
 
+#include <linux/bitmap.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -217,6 +218,23 @@ unsigned long uvm_devmem_watch(struct uvm_devmem *mem, unsigned long *peak)
 	return nr;
 }
 
+/* Which pages of a chunk are in use. */
+void uvm_devmem_used_map(struct uvm_devmem *mem, unsigned long chunk, unsigned long *used)
+{
+	struct uvm_devmem_zone *zone = uvm_chunk_zone(mem, &mem->chunks[chunk]);
+
+	uvm_zone_used_map(zone, &mem->chunks[chunk], used);
+}
+
+/* If it is not, uvm_devmem_free() was called; if it is, that is still to come. */
+bool uvm_devmem_is_used(struct uvm_devmem *mem, unsigned long index)
+{
+	DECLARE_BITMAP(used, UVM_CHUNK_PAGES);
+
+	uvm_devmem_used_map(mem, index / UVM_CHUNK_PAGES, used);
+	return test_bit(index % UVM_CHUNK_PAGES, used);
+}
+
 /* How many pages the largest piece of memory has that is free: 512, 16, 1 or 0. */
 unsigned int uvm_devmem_largest_free(struct uvm_devmem *mem)
 {
@@ -268,6 +286,28 @@ void uvm_devmem_close(struct uvm_devmem *mem)
 	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
 		spin_lock_irqsave(&zone->lock, flags);
 		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+}
+
+/**
+ * uvm_devmem_bequeath() - the owner goes, and the pages in use stay behind
+ * @mem: closed
+ *
+ * From here on pages pin no module.
+ */
+void uvm_devmem_bequeath(struct uvm_devmem *mem)
+{
+	struct uvm_devmem_zone *zone;
+	unsigned long flags;
+	bool used;
+
+	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
+		spin_lock_irqsave(&zone->lock, flags);
+		used = zone->used;
+		zone->owner = NULL;
+		spin_unlock_irqrestore(&zone->lock, flags);
+		if (used)
+			module_put(mem->owner);
 	}
 }
 

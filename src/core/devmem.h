@@ -57,6 +57,7 @@ struct uvm_devmem_chunk {
  * @lock: protects the rest, and the chunks; irq-safe, since pages are freed from any
  *	context
  * @mem: the whole
+ * @owner: the module that is pinned while @used is not 0; NULL once it is gone
  * @npages: its size
  * @used: pages allocated
  * @nr_free: pages on the lists of each size
@@ -67,6 +68,7 @@ struct uvm_devmem_chunk {
 struct uvm_devmem_zone {
 	spinlock_t lock;
 	struct uvm_devmem *mem;
+	struct module *owner;
 	unsigned long npages;
 	unsigned long used;
 	unsigned long nr_free[UVM_DEVMEM_SIZES];
@@ -77,7 +79,7 @@ struct uvm_devmem_zone {
 
 /**
  * struct uvm_devmem - a GPU's memory, page by page
- * @owner: the backend's module, pinned by each zone in which a page is in use: a page
+ * @owner: the backend's module, until uvm_devmem_bequeath(), pinned by each zone in which a page is in use: a page
  *	may outlive every file, and the module must not go while it is there
  * @chunks: all chunks, by address
  * @nr_chunks: their number
@@ -132,6 +134,10 @@ void uvm_devmem_account(struct uvm_devmem *mem, unsigned long chunk,
 			struct uvm_devmem_account *account);
 void uvm_devmem_set_watched(struct uvm_devmem *mem, bool watched);
 unsigned long uvm_devmem_watch(struct uvm_devmem *mem, unsigned long *peak);
+void uvm_devmem_used_map(struct uvm_devmem *mem, unsigned long chunk,
+			 unsigned long *used);
+bool uvm_devmem_is_used(struct uvm_devmem *mem, unsigned long index);
+void uvm_devmem_bequeath(struct uvm_devmem *mem);
 void uvm_devmem_close(struct uvm_devmem *mem);
 
 /* devmem_zone.c */
@@ -142,6 +148,8 @@ unsigned int uvm_zone_take(struct uvm_devmem_zone *zone, unsigned long *index,
 struct uvm_devmem_chunk *uvm_zone_take_chunk(struct uvm_devmem_zone *zone, bool zeroed);
 bool uvm_zone_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
 		  unsigned int first, unsigned int end);
+void uvm_zone_used_map(struct uvm_devmem_zone *zone,
+		       const struct uvm_devmem_chunk *chunk, unsigned long *used);
 void uvm_zone_account(struct uvm_devmem_zone *zone, const struct uvm_devmem_chunk *chunk,
 		      struct uvm_devmem_account *account);
 

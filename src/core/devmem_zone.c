@@ -18,6 +18,7 @@
 #include "core.h"
 
 #include <linux/bitops.h>
+#include <linux/bitmap.h>
 #include <linux/module.h>
 
 static_assert(SZ_64K >> PAGE_SHIFT <= 16);
@@ -116,7 +117,7 @@ static bool uvm_zone_open(struct uvm_devmem_zone *zone)
 	struct uvm_devmem *mem = zone->mem;
 
 	lockdep_assert_held(&zone->lock);
-	return !READ_ONCE(mem->closed) && (zone->used || try_module_get(mem->owner));
+	return !READ_ONCE(mem->closed) && (zone->used || try_module_get(zone->owner));
 }
 
 /* If pages were given back, or none were taken after all. */
@@ -126,7 +127,7 @@ static void uvm_zone_unpin(struct uvm_devmem_zone *zone)
 	if (zone->used)
 		return;
 	wake_up_all(&uvm_devmem_idle);
-	module_put(zone->mem->owner);
+	module_put(zone->owner);
 }
 
 static unsigned long uvm_piece_index(struct uvm_devmem *mem,
@@ -343,6 +344,20 @@ static void uvm_chunk_account(const struct uvm_devmem_chunk *chunk,
 	}
 }
 
+void uvm_zone_used_map(struct uvm_devmem_zone *zone,
+		       const struct uvm_devmem_chunk *chunk, unsigned long *used)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	bitmap_zero(used, UVM_CHUNK_PAGES);
+	spin_lock_irqsave(&zone->lock, flags);
+	for (i = 0; i < UVM_CHUNK_PAGES; i++)
+		if (chunk->pieces[i / UVM_PIECE_PAGES].used & BIT(i % UVM_PIECE_PAGES))
+			__set_bit(i, used);
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
 void uvm_zone_account(struct uvm_devmem_zone *zone, const struct uvm_devmem_chunk *chunk,
 		      struct uvm_devmem_account *account)
 {
@@ -360,6 +375,7 @@ void uvm_zone_init(struct uvm_devmem *mem, struct uvm_devmem_zone *zone)
 
 	spin_lock_init(&zone->lock);
 	zone->mem = mem;
+	zone->owner = mem->owner;
 	zone->npages = 0;
 	zone->used = 0;
 	for (size = 0; size < UVM_DEVMEM_SIZES; size++) {

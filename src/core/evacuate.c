@@ -20,6 +20,8 @@
  * file system of its own serves. So somebody else's is tried for, a few times, and left
  * to the next round if it can't be had: that delays the pages of that mm only. Each mm of
  * a round is a work of its own, which knows the GPU by id.
+ *
+ * Private pages are not waited for like that for long: they are parked (park.c).
  */
 #include "core.h"
 
@@ -44,6 +46,15 @@
  * older kernels split huge pages.
  */
 #define UVM_EVACUATE_SLOWEST	300U
+
+/* Pages are parked, too, if they come home, but this many times slower than they may stop. */
+#define UVM_EVACUATE_SLOW	16
+
+/* So long after pages could not be parked it is tried again. */
+#define UVM_EVACUATE_AGAIN	HZ
+
+/* How it goes is told this often. */
+#define UVM_EVACUATE_TELL	(5 * HZ)
 
 /* So often, a millisecond apart, somebody else's mmap_lock is tried for. */
 #define UVM_EVACUATE_LOCKS	20
@@ -220,13 +231,29 @@ static void uvm_mms_collect(struct xarray *mms)
  * @ref: the one who waits for it, and its works
  * @dest: where they go, and whose are wanted
  * @busy: mms that a work is in, by uvm_mms_index()
+ * @locked: mms whose mmap_lock could not be had in the last round; to be named, no more
  * @moved: pages brought home
+ * @left: pages that were in use after it
+ * @idle: rounds since one of them left
+ * @begun: when it began, in jiffies
+ * @since: when a page left for the last time, in jiffies
+ * @told: when it was told how many are left, in jiffies
+ * @park_again: not to be tried before, in jiffies
+ * @park_error: why it could not be done the last time, or 0
  */
 struct uvm_evacuation {
 	struct kref ref;
 	struct uvm_target dest;
 	struct xarray busy;
+	struct xarray locked;
 	atomic64_t moved;
+	unsigned long left;
+	unsigned int idle;
+	unsigned long begun;
+	unsigned long since;
+	unsigned long told;
+	unsigned long park_again;
+	int park_error;
 };
 
 /**
@@ -245,6 +272,7 @@ static void uvm_evacuation_free(struct kref *ref)
 {
 	struct uvm_evacuation *evac = container_of(ref, struct uvm_evacuation, ref);
 
+	xa_destroy(&evac->locked);
 	xa_destroy(&evac->busy);
 	kfree(evac);
 }
@@ -257,7 +285,9 @@ static void uvm_evacuation_work(struct work_struct *work)
 	u64 moved = 0;
 
 	if (mmget_not_zero(w->mm)) {
-		uvm_evacuate_mm(NULL, w->mm, &evac->dest, NULL, &moved);
+		if (uvm_evacuate_mm(NULL, w->mm, &evac->dest, NULL, &moved) == -EAGAIN)
+			xa_store(&evac->locked, uvm_mms_index(w->mm),
+				 xa_mk_value(1), GFP_KERNEL);
 		mmput_async(w->mm);
 	}
 	atomic64_add(moved, &evac->moved);
@@ -293,25 +323,21 @@ static bool uvm_evacuated(struct uvm_gpu *gpu)
 	return !uvm_devmem_used_pages(&gpu->mem) || READ_ONCE(gpu->lost);
 }
 
-/*
- * Every mm that no work is in gets one; then a while for them to end. Returns false if
- * none brought a page home.
- */
-static bool uvm_evacuation_round(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+/* Every mm that no work is in gets one; then a while for them to end. */
+static void uvm_evacuation_round(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
 {
-	u64 before = atomic64_read(&evac->moved);
 	struct mm_struct *mm;
 	unsigned long index;
 	struct xarray mms;
 
 	xa_init(&mms);
+	xa_destroy(&evac->locked);
 	uvm_mms_collect(&mms);
 	xa_for_each(&mms, index, mm)
 		uvm_evacuation_add(evac, mm);
 	xa_destroy(&mms);
 	wait_event_timeout(uvm_devmem_idle, uvm_evacuated(gpu) ||
 			   xa_empty(&evac->busy), HZ);
-	return atomic64_read(&evac->moved) != before;
 }
 
 static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
@@ -322,33 +348,137 @@ static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
 	kref_init(&evac->ref);
 	evac->dest = (struct uvm_target){ .node = NUMA_NO_NODE, .from = gpu_id };
 	xa_init(&evac->busy);
+	xa_init(&evac->locked);
+	evac->left = ULONG_MAX;
+	evac->begun = jiffies;
+	evac->since = jiffies;
+	evac->told = jiffies;
+	evac->park_again = jiffies;
 	return evac;
+}
+
+/* What a round brought: any way out of the GPU's memory will do. */
+static void uvm_evacuation_look(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+{
+	unsigned long left = uvm_devmem_used_pages(&gpu->mem);
+
+	evac->idle++;
+	if (left < evac->left) {
+		evac->idle = 0;
+		evac->since = jiffies;
+	}
+	evac->left = left;
+}
+
+/* Could the mmap_lock of the process not be had? Its threads have the same mm, or none. */
+static bool uvm_evacuation_is_locked(struct uvm_evacuation *evac,
+				     struct task_struct *process)
+{
+	struct task_struct *task;
+	bool locked = false;
+
+	for_each_thread(process, task) {
+		task_lock(task);
+		if (task->mm)
+			locked |= !!xa_load(&evac->locked, uvm_mms_index(task->mm));
+		task_unlock(task);
+	}
+	return locked;
+}
+
+/* Those who are known to be in the way: who holds a page otherwise nobody can tell. */
+static void uvm_evacuation_name(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+{
+	struct task_struct *process;
+
+	if (xa_empty(&evac->locked))
+		return;
+	rcu_read_lock();
+	for_each_process(process)
+		if (uvm_evacuation_is_locked(evac, process))
+			pr_warn("%s: the address space of process %d (%s) is locked\n",
+				gpu->name, task_tgid_nr(process), process->comm);
+	rcu_read_unlock();
+}
+
+static void uvm_evacuation_tell(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+{
+	if (evac->idle == UVM_EVACUATE_IDLE) {
+		pr_warn("%s is going away, but %lu of its pages are held: waiting for those who hold them\n",
+			gpu->name, evac->left);
+		uvm_evacuation_name(evac, gpu);
+	}
+	if (time_before(jiffies, evac->told + UVM_EVACUATE_TELL))
+		return;
+	pr_info("%s is going away: %lu pages are left\n", gpu->name, evac->left);
+	evac->told = jiffies;
+}
+
+/* How many jiffies until what is left is parked, or 0: now. */
+static unsigned long uvm_evacuation_grace(const struct uvm_evacuation *evac,
+					  const struct uvm_gpu *gpu)
+{
+	unsigned long patience = uvm_park_patience(gpu), stop, slow, now = jiffies;
+
+	if (patience == MAX_SCHEDULE_TIMEOUT)
+		return patience;
+	if (time_before(now, evac->park_again))
+		return evac->park_again - now;
+	stop = evac->since + patience;
+	slow = evac->begun + UVM_EVACUATE_SLOW * patience;
+	if (time_after_eq(now, stop) || time_after_eq(now, slow))
+		return 0;
+	return min(stop - now, slow - now);
+}
+
+/* Returns true if nothing is left to wait for. Else there is another try later. */
+static bool uvm_evacuation_park(struct uvm_evacuation *evac, struct uvm_gpu *gpu)
+{
+	int ret;
+
+	uvm_evacuation_name(evac, gpu);
+	ret = uvm_park_gpu(gpu);
+	if (!ret) {
+		pr_info("%s is going away: %lu pages that could not come home are parked\n",
+			gpu->name, uvm_devmem_used_pages(&gpu->mem));
+		return true;
+	}
+	if (ret != evac->park_error)
+		pr_warn("%s is going away, but its pages can't be parked now (%d): waiting for those who hold them\n",
+			gpu->name, ret);
+	evac->park_error = ret;
+	evac->park_again = jiffies + UVM_EVACUATE_AGAIN;
+	return false;
 }
 
 /**
  * uvm_evacuate_gpu() - bring home all pages of a GPU
  * @gpu: dead; nobody has a reference any more but its pages
  *
- * Until none is there, or the GPU is lost. After rounds that brought nothing it waits
- * longer and longer for the last page to leave by itself, and looks again: somebody
- * holds it, and will let go, or sleeps in a page fault under its mmap_lock.
+ * Until none is there, or the GPU is lost, or its pages are parked. After rounds that
+ * brought nothing it waits longer and longer for the last page to leave by itself, and
+ * looks again: somebody holds it, and will let go, or sleeps in a page fault under its
+ * mmap_lock.
  */
 void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 {
 	struct uvm_evacuation *evac;
-	unsigned int idle = 0;
+	unsigned long grace;
 
 	uvm_devmem_close(&gpu->mem);
 	if (uvm_evacuated(gpu))
 		return;
 	evac = uvm_evacuation_alloc(gpu->id);
 	while (!uvm_evacuated(gpu)) {
-		idle = uvm_evacuation_round(evac, gpu) ? 0 : idle + 1;
-		if (idle == UVM_EVACUATE_IDLE)
-			pr_warn("%s is going away, but %lu of its pages are held: waiting for those who hold them\n",
-				gpu->name, uvm_devmem_used_pages(&gpu->mem));
+		uvm_evacuation_round(evac, gpu);
+		uvm_evacuation_look(evac, gpu);
+		uvm_evacuation_tell(evac, gpu);
+		grace = uvm_evacuation_grace(evac, gpu);
+		if (!grace && !uvm_evacuated(gpu) && uvm_evacuation_park(evac, gpu))
+			break;
 		wait_event_timeout(uvm_devmem_idle, uvm_evacuated(gpu),
-				   min(idle, UVM_EVACUATE_SLOWEST) * HZ / 10);
+				   min(grace, min(evac->idle, UVM_EVACUATE_SLOWEST) *
+					      HZ / 10));
 	}
 	kref_put(&evac->ref, uvm_evacuation_free);
 }

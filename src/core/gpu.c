@@ -12,6 +12,9 @@
  * unloaded while anybody can reach the GPU, and uvm_gpu_unregister() called from
  * its exit has nothing to wait for. A device that goes away while its module stays
  * is another matter: it is taken from every VA space, and its pages are brought home.
+ * Those that can't come now are parked (park.c): the backend is let go, and the GPU stays
+ * until the last of them has gone, in a list of its own, where only page frames are looked
+ * up. It takes no slot, and its uuid is free.
  *
  * References are held by GPU spaces until they are out of their table, and by calls
  * that wait for nothing that user space has in hand. So a GPU that goes away waits
@@ -32,8 +35,23 @@ static DEFINE_MUTEX(uvm_gpus_lock);
 static struct uvm_gpu __rcu *uvm_gpus[UVM_MAX_GPUS];
 static u32 uvm_next_gpu_id;
 
+/* By &uvm_gpu.parked_link; protected by uvm_gpus_lock, and by RCU. */
+static LIST_HEAD(uvm_parked_gpus);
+
 /* By node: one more than the id of the GPU that it is, or 0. */
 static int uvm_node_gpu[MAX_NUMNODES];
+
+/*
+ * True for one caller: no page of a parked GPU is in use any more, and he is to have it
+ * freed.
+ */
+static bool uvm_gpu_is_last(struct uvm_gpu *gpu)
+{
+	/* Pairs with uvm_gpu_leave_behind(): pages were given back, or it is not left yet. */
+	smp_mb();
+	return READ_ONCE(gpu->left) && !uvm_devmem_used_pages(&gpu->mem) &&
+	       !atomic_xchg(&gpu->reaping, 1);
+}
 
 static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 {
@@ -45,6 +63,10 @@ static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 
 	uvm_resident_free(gpu, index, count);
 	uvm_devmem_free(&gpu->mem, index, count);
+	uvm_park_forget(gpu, index, count);
+	/* It waits for us: core mm gives the page's reference to the pgmap up after this. */
+	if (uvm_gpu_is_last(gpu))
+		queue_work(uvm_evacuate_wq, &gpu->reaper);
 }
 
 static const struct dev_pagemap_ops uvm_pgmap_ops = {
@@ -233,19 +255,46 @@ out:
 	return ret;
 }
 
-/* Lookups by page frame need it until its pages are gone. */
-static void uvm_gpus_del(struct uvm_gpu *gpu)
+static void uvm_gpus_give_slot(struct uvm_gpu *gpu)
 {
 	int i;
 
-	mutex_lock(&uvm_gpus_lock);
+	lockdep_assert_held(&uvm_gpus_lock);
 	for (i = 0; i < UVM_MAX_GPUS; i++)
 		if (uvm_gpus_at(i) == gpu)
 			RCU_INIT_POINTER(uvm_gpus[i], NULL);
+}
+
+/* Lookups by page frame need it until its pages are gone. */
+static void uvm_gpus_del(struct uvm_gpu *gpu)
+{
+	mutex_lock(&uvm_gpus_lock);
+	if (gpu->parked)
+		list_del_rcu(&gpu->parked_link);
+	else
+		uvm_gpus_give_slot(gpu);
 	if (uvm_gpu_is_numa(gpu))
 		WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node], 0);
 	mutex_unlock(&uvm_gpus_lock);
 	synchronize_rcu();
+}
+
+/**
+ * uvm_gpu_set_parked() - from here on its pages are in their host copies
+ * @gpu: every page in use has one
+ */
+void uvm_gpu_set_parked(struct uvm_gpu *gpu)
+{
+	mutex_lock(&uvm_gpus_lock);
+	list_add_rcu(&gpu->parked_link, &uvm_parked_gpus);
+	/* Pairs with uvm_gpu_is_parked(): then the copies are seen, too. */
+	smp_store_release(&gpu->parked, true);
+	mutex_unlock(&uvm_gpus_lock);
+	/* Who doesn't find it in its slot looks in the list after that, and finds it there. */
+	synchronize_rcu();
+	mutex_lock(&uvm_gpus_lock);
+	uvm_gpus_give_slot(gpu);
+	mutex_unlock(&uvm_gpus_lock);
 }
 
 static void uvm_gpu_last_put(struct kref *ref)
@@ -253,6 +302,41 @@ static void uvm_gpu_last_put(struct kref *ref)
 	struct uvm_gpu *gpu = container_of(ref, struct uvm_gpu, ref);
 
 	complete(&gpu->gone);
+}
+
+/* No page of it is in use any more. */
+static void uvm_gpu_free(struct uvm_gpu *gpu)
+{
+	if (!uvm_gpu_is_numa(gpu))
+		uvm_gpu_del_pages(gpu);
+	uvm_gpus_del(gpu);
+	uvm_gpu_del_private(gpu);
+	uvm_park_fini(gpu);
+	kfree(gpu);
+}
+
+/* The last page of a parked GPU is gone. */
+static void uvm_gpu_reap(struct work_struct *work)
+{
+	struct uvm_gpu *gpu = container_of(work, struct uvm_gpu, reaper);
+
+	pr_info("%s: none of its pages is parked any more\n", gpu->name);
+	/* Whoever looks at one of its pages without holding it has looked. */
+	uvm_mirror_sync();
+	uvm_gpu_free(gpu);
+	module_put(THIS_MODULE);
+}
+
+/* The last of its pages, which may be gone already, takes a parked GPU along. */
+static void uvm_gpu_leave_behind(struct uvm_gpu *gpu)
+{
+	__module_get(THIS_MODULE);
+	uvm_devmem_bequeath(&gpu->mem);
+	WRITE_ONCE(gpu->left, true);
+	/* Pairs with uvm_gpu_is_last(): who doesn't see that is seen to have given back. */
+	smp_mb();
+	if (uvm_gpu_is_last(gpu))
+		queue_work(uvm_evacuate_wq, &gpu->reaper);
 }
 
 /**
@@ -297,6 +381,8 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	uvm_window_init(&gpu->windows);
 	uvm_memory_events_init(&gpu->events);
 	INIT_WORK(&gpu->fault_work, uvm_fault_worker);
+	INIT_WORK(&gpu->reaper, uvm_gpu_reap);
+	uvm_park_init(gpu);
 	gpu->faults = kvcalloc(UVM_FAULT_BATCH, sizeof(*gpu->faults), GFP_KERNEL);
 	if (!gpu->faults) {
 		ret = -ENOMEM;
@@ -353,16 +439,19 @@ static void uvm_gpu_wait_strays(struct uvm_gpu *gpu)
  * none of that to do. Pages of UVM_MEMORY_NUMA are the node's: the backend
  * takes the node offline itself.
  *
- * Waits until the last page has left. What can't be moved for long, because a
- * process's address space is locked or somebody holds the page, is told in the
- * kernel's log. If an engine could not be reset, pages may be left: they are lost, and a
- * process that touches one gets SIGBUS. If an engine of another GPU could not be reset
- * while it copied from this one, it waits until the fence of that copy signals. No op is
- * called after it returns, and the backend announces no fault any more. Sleeps.
+ * Pages that can't be moved for long, because a process's address space is locked or
+ * somebody holds them, are parked if they are of UVM_MEMORY_PRIVATE: copied to system
+ * memory, where they wait to be touched or freed; so this comes to an end, as long as
+ * there is memory for that. Those of UVM_MEMORY_COHERENT are waited for. Either is told
+ * in the kernel's log. If an engine could not be reset, pages may be left: they are lost,
+ * and a process that touches one gets SIGBUS. If an engine of another GPU could not be
+ * reset while it copied from this one, it waits until the fence of that copy signals. No
+ * op is called after it returns, the device isn't used, and the backend announces no
+ * fault any more. Sleeps.
  */
 void uvm_gpu_unregister(struct uvm_gpu *gpu)
 {
-	unsigned long used;
+	unsigned long used = 0;
 
 	mutex_lock(&uvm_gpus_lock);
 	WRITE_ONCE(gpu->dead, true);
@@ -383,19 +472,20 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	uvm_mirror_sync();
 	xa_destroy(&gpu->spaces);
 	kvfree(gpu->faults);
-	if (!uvm_gpu_is_numa(gpu)) {
-		used = uvm_devmem_used_pages(&gpu->mem);
-		if (used) {
-			pr_err("%s: could not be reset, %lu pages of its memory are lost: what describes them stays\n",
-			       gpu->name, used);
-			uvm_gpus_del(gpu);
-			return;
-		}
-		uvm_gpu_del_pages(gpu);
+	if (gpu->parked) {
+		uvm_gpu_leave_behind(gpu);
+		return;
 	}
+	if (!uvm_gpu_is_numa(gpu))
+		used = uvm_devmem_used_pages(&gpu->mem);
+	if (!used) {
+		uvm_gpu_free(gpu);
+		return;
+	}
+	pr_err("%s: could not be reset, %lu pages of its memory are lost: what describes them stays\n",
+	       gpu->name, used);
+	uvm_park_fini(gpu);
 	uvm_gpus_del(gpu);
-	uvm_gpu_del_private(gpu);
-	kfree(gpu);
 }
 EXPORT_SYMBOL_GPL(uvm_gpu_unregister);
 
@@ -448,9 +538,11 @@ void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg)
 	mutex_lock(&uvm_gpus_lock);
 	for (i = 0; i < UVM_MAX_GPUS; i++) {
 		gpu = uvm_gpus_at(i);
-		if (gpu)
+		if (gpu && !gpu->parked)
 			fn(gpu, arg);
 	}
+	list_for_each_entry(gpu, &uvm_parked_gpus, parked_link)
+		fn(gpu, arg);
 	mutex_unlock(&uvm_gpus_lock);
 }
 
@@ -479,21 +571,36 @@ void uvm_gpu_put(struct uvm_gpu *gpu)
 	module_put(owner);
 }
 
+/* Under RCU. Returns NULL if the page frame is in no GPU's memory. */
+static struct uvm_gpu *uvm_gpus_by_pfn(unsigned long pfn)
+{
+	struct uvm_gpu *gpu;
+	int i;
+
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		gpu = rcu_dereference(uvm_gpus[i]);
+		if (gpu && uvm_gpu_has_pfn(gpu, pfn))
+			return gpu;
+	}
+	list_for_each_entry_rcu(gpu, &uvm_parked_gpus, parked_link)
+		if (uvm_gpu_has_pfn(gpu, pfn))
+			return gpu;
+	return NULL;
+}
+
 /*
  * Which GPU's memory a page frame is in, or -1. For page frames of a snapshot:
- * nothing keeps their pages, so struct page is no way to the GPU.
+ * nothing keeps their pages, so struct page is no way to the GPU. That GPU may be gone
+ * and the page parked: its id is nobody else's, ever.
  */
 int uvm_gpu_id_of_pfn(unsigned long pfn)
 {
 	struct uvm_gpu *gpu;
-	int i, id = -1;
+	int id;
 
 	rcu_read_lock();
-	for (i = 0; i < UVM_MAX_GPUS && id < 0; i++) {
-		gpu = rcu_dereference(uvm_gpus[i]);
-		if (gpu && uvm_gpu_has_pfn(gpu, pfn))
-			id = gpu->id;
-	}
+	gpu = uvm_gpus_by_pfn(pfn);
+	id = gpu ? gpu->id : -1;
 	rcu_read_unlock();
 	return id;
 }
@@ -506,24 +613,19 @@ int uvm_gpu_id_of_pfn(unsigned long pfn)
  * the GPU.
  *
  * Return: NULL if the page is not in the memory of a GPU of ours. The GPU is valid
- * until uvm_mirror_look_end(), if HMM was asked since uvm_mirror_look_begin().
+ * until uvm_mirror_look_end(), if HMM was asked since uvm_mirror_look_begin(). It may be
+ * parked.
  */
 struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn)
 {
-	unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
 	struct uvm_gpu *gpu;
-	int i;
 
 	if (!is_zone_device_page(hmm_pfn_to_page(hmm_pfn)))
 		return NULL;
 	rcu_read_lock();
-	for (i = 0; i < UVM_MAX_GPUS; i++) {
-		gpu = rcu_dereference(uvm_gpus[i]);
-		if (gpu && uvm_gpu_has_pfn(gpu, pfn))
-			break;
-	}
+	gpu = uvm_gpus_by_pfn(hmm_pfn & ~HMM_PFN_FLAGS);
 	rcu_read_unlock();
-	return i < UVM_MAX_GPUS ? gpu : NULL;
+	return gpu;
 }
 
 /* The GPU that is NUMA node @node, or -1. No lock: asked for every page. */

@@ -467,6 +467,37 @@ void uvm_gpu_spaces_forget(struct uvm_gpu *gpu)
 	}
 }
 
+static void uvm_gpu_space_forget_peer(struct uvm_gpu_space *gs,
+				      const struct uvm_gpu *peer)
+{
+	lockdep_assert_held(&gs->vs->teardown);
+	if (gs->gpu != peer && gs->gpu->desc.ops->peer_access && !gs->unmapped)
+		uvm_mirror_unmap_all(gs);
+}
+
+/**
+ * uvm_gpu_spaces_forget_peer() - no GPU reaches the memory of a peer any more
+ * @peer: dead; whoever asked before that if it is a peer has written what he was to write
+ *
+ * All entries of whoever might have some there are taken away: which lead there nobody
+ * remembers. Bounded by the engines' time limits.
+ */
+void uvm_gpu_spaces_forget_peer(struct uvm_gpu *peer)
+{
+	struct uvm_gpu_space *gs;
+	struct uvm_va_space *vs;
+	unsigned long index;
+	u32 id = 0;
+
+	while ((vs = uvm_va_space_next(&id))) {
+		mutex_lock(&vs->teardown);
+		xa_for_each(&vs->gpu_spaces, index, gs)
+			uvm_gpu_space_forget_peer(gs, peer);
+		mutex_unlock(&vs->teardown);
+		uvm_va_space_put(vs);
+	}
+}
+
 /* Tells the id of the GPU whose pages are to come home, if it has any of its own. */
 static int uvm_unregister_gpu(struct uvm_va_space *vs, const u8 *uuid, u32 *gpu_id)
 {

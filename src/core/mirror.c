@@ -179,6 +179,23 @@ void uvm_mirror_unmap(struct uvm_gpu_space *gs, unsigned long start,
 	mutex_unlock(&gs->notifier_lock);
 }
 
+/**
+ * uvm_mirror_unmap_all() - take all entries away, to be asked for anew
+ * @gs: GPU space that isn't unmapped for good, nor will be meanwhile
+ */
+void uvm_mirror_unmap_all(struct uvm_gpu_space *gs)
+{
+	struct uvm_span *span;
+	unsigned long index, start;
+
+	xa_for_each(&gs->spans, index, span) {
+		start = index << UVM_SPAN_SHIFT;
+		mutex_lock(&gs->notifier_lock);
+		uvm_span_unmap(span, start, start + UVM_SPAN_SIZE);
+		mutex_unlock(&gs->notifier_lock);
+	}
+}
+
 static bool uvm_span_invalidate(struct mmu_interval_notifier *mni,
 				const struct mmu_notifier_range *range,
 				unsigned long cur_seq)

@@ -45,6 +45,7 @@ struct uvm_move *uvm_move_alloc(unsigned int max)
 		return NULL;
 	memset(mv, 0, sizeof(*mv));
 	mv->max = max;
+	mv->engines = -1;
 	mv->seg = (void *)(mv + 1);
 	mv->runs = (void *)(mv->seg + max);
 	mv->src = (void *)(mv->runs + max);
@@ -456,11 +457,40 @@ static void uvm_move_starve(struct uvm_move *mv, unsigned long i, unsigned long 
 	}
 }
 
+/* From memory that is parked to system memory. */
+static void uvm_move_copy_parked(struct uvm_move *mv)
+{
+	unsigned long i;
+
+	for (i = 0; i < mv->args.npages; i++)
+		if (uvm_move_has_dst(mv, i) &&
+		    uvm_park_read(mv->gpu, uvm_move_src(mv, i), uvm_move_dst(mv, i)))
+			mv->error = -EIO;
+}
+
+static void uvm_move_hold_engines(struct uvm_move *mv)
+{
+	if (mv->engines < 0)
+		mv->engines = uvm_engines_hold();
+}
+
+static void uvm_move_release_engines(struct uvm_move *mv)
+{
+	if (mv->engines >= 0)
+		uvm_engines_release(mv->engines);
+	mv->engines = -1;
+}
+
 static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *dest)
 {
 	unsigned long i, n;
 
 	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
+	uvm_move_hold_engines(mv);
+	if (uvm_gpu_is_parked(mv->gpu)) {
+		uvm_move_copy_parked(mv);
+		return;
+	}
 	/* Its device may be gone, too. */
 	if (READ_ONCE(mv->gpu->lost)) {
 		mv->error = -EIO;
@@ -610,6 +640,9 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 		uvm_move_put_resident(mv);
 		return ret;
 	}
+	/* To a GPU: from its peers, too. Home: system memory may take its time, so later. */
+	if (dest->gpu)
+		uvm_move_hold_engines(mv);
 	uvm_move_alloc_dst(mv, dest);
 	if (dest->gpu)
 		uvm_memory_taken(dest->gpu);
@@ -684,6 +717,7 @@ void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 		uvm_move_fail(mv);
 	if (mv->gpu)
 		uvm_move_unmap(mv, dest->gpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
+	uvm_move_release_engines(mv);
 	migrate_vma_pages(&mv->args);
 	uvm_move_note_moved(mv);
 	migrate_vma_finalize(&mv->args);

@@ -73,6 +73,7 @@ struct uvm_move_run {
  * @zaps: the page must not be unmapped by anybody else until the move ended, or NULL
  * @zaps_link: in it
  * @mover: whose move it is
+ * @engines: of uvm_engines_hold(), or -1
  * @stash: contiguous system pages, of an allocation of several
  * @stashed: how many are left
  */
@@ -102,6 +103,7 @@ struct uvm_move {
 	struct uvm_zaps *zaps;
 	struct list_head zaps_link;
 	struct task_struct *mover;
+	int engines;
 	struct page *stash;
 	unsigned int stashed;
 };

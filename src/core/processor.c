@@ -34,6 +34,10 @@ static bool uvm_is_cpu_addressable(const struct uvm_gpu *gpu)
  * @who: the GPU
  * @whose: the other
  *
+ * What is told of a GPU that goes away is that it doesn't, so that nobody gets at its
+ * memory any more. Asked in a look at the mirror, inside uvm_engines_hold(), or of GPUs
+ * of GPU spaces: its backend waits for all of them.
+ *
  * Return: true if its entries and copies may name that memory.
  */
 bool uvm_is_peer(struct uvm_gpu *who, struct uvm_gpu *whose)
@@ -41,7 +45,7 @@ bool uvm_is_peer(struct uvm_gpu *who, struct uvm_gpu *whose)
 	const struct uvm_gpu_ops *ops = who->desc.ops;
 
 	return who != whose && !uvm_is_system(who) && !uvm_is_system(whose) &&
-	       ops->peer_access && ops->peer_access(who, whose);
+	       !READ_ONCE(whose->dead) && ops->peer_access && ops->peer_access(who, whose);
 }
 
 /* Does @who load from and store to the memory of @whose, in place? */
