@@ -363,7 +363,7 @@ static void delay_set(const char *name, const char *value)
 		      "%s doesn't take %s", path, value);
 }
 
-static bool delays_at(const char *points, const char *usecs)
+bool delays_at(const char *points, const char *usecs)
 {
 	if (access(DELAY, F_OK))
 		return false;

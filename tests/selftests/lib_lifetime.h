@@ -105,10 +105,12 @@ void trace_read(pid_t pid, struct trace *trace);
 
 /* false if the kernel can't delay */
 bool delays_on(void);
+/* only at these points, by their names in debugfs, up to so long */
+bool delays_at(const char *points, const char *usecs);
 void delays_off(void);
 /* delays_on(), or SKIPs */
 void delays_need(void);
-/* only at these points, by their names in debugfs, up to so long; or SKIPs */
+/* delays_at(), or SKIPs */
 void delays_need_at(const char *points, const char *usecs);
 
 /* leak_check_install(), and after each test nothing is traced or delayed any more */

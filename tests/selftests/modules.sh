@@ -203,6 +203,33 @@ test_refuse_resident()
 	return "$status"
 }
 
+# Takes all GPUs from their drivers; says for how many seconds.
+unbind_all()
+{
+	began=$(date +%s)
+	for dev in /sys/bus/platform/drivers/uvm_sim/uvm_sim.* \
+		   /sys/bus/pci/drivers/uvm_sim/*:*; do
+		[ -e "$dev" ] || continue
+		echo "${dev##*/}" >"${dev%/*}/unbind" || return 1
+	done
+	note "unbinding took $(($(date +%s) - began)) s"
+}
+
+# The backend goes, though pages wait to be read; uvm goes with the last of them.
+test_parked()
+{
+	load && start kept || return 1
+	status=0
+	must_refuse uvm_sim || status=1
+	unbind_all || status=1
+	[ "$(gpu_count)" -eq 0 ] || status=1
+	remove uvm_sim || status=1
+	must_refuse uvm || status=1
+	finish || status=1
+	remove uvm || status=1
+	return "$status"
+}
+
 test_killed()
 {
 	for mode in hold resident churn; do
@@ -277,7 +304,7 @@ run()
 	result "$1" "$status"
 }
 
-echo 1..12
+echo 1..13
 if [ ! -x "$worker" ] || [ ! -e "$moddir/uvm.ko" ]; then
 	echo "Bail out! no $worker or no $moddir/uvm.ko"
 	exit 1
@@ -292,6 +319,14 @@ run run
 run refuse_space
 run refuse_registered
 run refuse_resident
+load && "$worker" private
+private=$?
+unload
+if [ "$private" -eq 0 ]; then
+	run parked
+else
+	skip parked "the kernel has no private memory"
+fi
 run killed
 
 # warm: slabs, per-CPU lists and page tables that stay
