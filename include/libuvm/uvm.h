@@ -317,6 +317,38 @@ int uvm_migrate_to_node(struct uvm_ctx *ctx, int node, void *base,
 uint64_t uvm_migrate_skipped(const struct uvm_migrate_result *result);
 
 /**
+ * struct uvm_discard_result - what a discard did
+ * @discarded: pages whose contents are given up
+ * @skipped: pages left as they were, by &enum uvm_discard_skip
+ * @done: bytes from the start of the range that @discarded and @skipped account for
+ */
+struct uvm_discard_result {
+	uint64_t discarded;
+	uint64_t skipped[UVM_DISCARD_SKIP_SLOTS];
+	uint64_t done;
+};
+
+/**
+ * uvm_discard() - say that nobody needs what memory holds
+ * @ctx: from uvm_open()
+ * @base: first byte; page aligned (see uvm_page_span())
+ * @length: bytes; a multiple of the page size, not 0
+ * @eager: pages leave the GPU's memory at once
+ * @result: receives what was done, on errors too (all zero if nothing was); may
+ *	be NULL
+ *
+ * The next move of the pages copies nothing. Until then they stay where they are, unless
+ * @eager is set. The first read of a page finds what it held, or zeros, and what it finds
+ * stays; whatever is written after this returned is kept. Only pages in a GPU's own
+ * memory that no other process shares are discarded, others are counted in @result.
+ *
+ * Return: 0; -EINVAL for a malformed range; -EFAULT if part of it isn't mapped
+ * or can't be accessed; -EPERM, -ESRCH, -ENOMEM, -EINTR.
+ */
+int uvm_discard(struct uvm_ctx *ctx, void *base, size_t length, bool eager,
+		struct uvm_discard_result *result);
+
+/**
  * uvm_query_residency() - where pages are now
  * @ctx: from uvm_open()
  * @base: first byte; page aligned

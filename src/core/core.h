@@ -778,6 +778,10 @@ long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
 int uvm_copy_entry(void __user *dst, size_t usize, const void *src, size_t ksize);
 vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf);
 
+/* ---- what nobody needs (discard.c) ---- */
+
+int uvm_discard_ioctl(struct uvm_ucmd *ucmd);
+
 /* ---- faults (fault.c) ---- */
 
 /* Faults fetched at once. */

@@ -79,8 +79,8 @@ static unsigned long uvm_lru_sweep_pages(const struct uvm_lru *lru)
 static bool uvm_resident_is_cold(const struct uvm_lru *lru,
 				 const struct uvm_resident *res)
 {
-	return lru->clock - res->used >=
-	       UVM_EVICT_COLD_SWEEPS * uvm_lru_sweep_pages(lru);
+	return res->discarded == res->pages ||
+	       lru->clock - res->used >= UVM_EVICT_COLD_SWEEPS * uvm_lru_sweep_pages(lru);
 }
 
 static bool uvm_granule_is_quiet(const struct uvm_resident *res, unsigned int g)

@@ -130,6 +130,7 @@ union uvm_ucmd_buffer {
 	struct uvm_query_memory query_memory;
 	struct uvm_set_memory_limit set_memory_limit;
 	struct uvm_set_memory_event set_memory_event;
+	struct uvm_discard discard;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -214,6 +215,8 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	UVM_OP(UVM_SET_MEMORY_EVENT, uvm_set_memory_event_ioctl,
 	       uvm_set_memory_event, __reserved, UVM_WANT_MM,
 	       UVM_RESERVED(uvm_set_memory_event)),
+	UVM_OP(UVM_DISCARD, uvm_discard_ioctl, uvm_discard, out_done, UVM_WANT_MM,
+	       .flags = UVM_DISCARD_EAGER, .partial = true, .out = true),
 };
 
 /*

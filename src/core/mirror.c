@@ -728,10 +728,21 @@ static bool uvm_mirror_device_entry(struct uvm_gpu *gpu, struct uvm_gpu *whose,
 	entry->aperture = whose == gpu ? UVM_APERTURE_DEVICE : UVM_APERTURE_PEER;
 	entry->peer = whose;
 	entry->addr = uvm_gpu_page_addr(whose, page);
+	/* From here on it may be written. */
+	uvm_resident_revive(whose, entry->addr >> PAGE_SHIFT, 1U << (entry->shift - PAGE_SHIFT));
 	if (entry->flags & UVM_ENTRY_WRITE &&
 	    (whose == gpu || gpu->desc.caps & UVM_GPU_CAP_PEER_ATOMICS))
 		entry->flags |= UVM_ENTRY_ATOMIC;
 	return true;
+}
+
+/* Nobody needs what it holds, and nobody asks for it: who does will find it needed. */
+static bool uvm_mirror_is_discarded(unsigned long hmm_pfn)
+{
+	struct uvm_gpu *whose = uvm_gpu_of_hmm(hmm_pfn);
+
+	return whose && uvm_resident_is_discarded(whose, (hmm_pfn & ~HMM_PFN_FLAGS) -
+						  whose->base_pfn);
 }
 
 /*
@@ -806,6 +817,8 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 		struct uvm_gpu_entry *entry = &req->entries[req->nr];
 
 		if (!(req->pfns[i] & HMM_PFN_VALID))
+			continue;
+		if (!access[i] && uvm_mirror_is_discarded(req->pfns[i]))
 			continue;
 		entry->va = base + i * PAGE_SIZE;
 		if (!uvm_mirror_entry(gs, block, req, i, entry))

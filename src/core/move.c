@@ -14,6 +14,9 @@
  * splits it if it is given single pages; but not for a CPU fault, see cpu_fault.c.
  *
  * Resources are only tried for.
+ *
+ * What nobody needs (discard.c) isn't copied: in system memory the CPU zeroes it, in a
+ * GPU's it is filled. No page shows what was in that memory before.
  */
 #include "core.h"
 
@@ -105,6 +108,8 @@ static bool uvm_move_wants(struct uvm_move *mv, unsigned long i,
 		if (dest->gpu)
 			return uvm_is_peer(dest->gpu, gpu);
 		if (dest->from != UVM_ANY_GPU && dest->from != gpu->id)
+			return false;
+		if (dest->discard && !(mv->src[i] & MIGRATE_PFN_WRITE))
 			return false;
 		if (dest->strays &&
 		    !uvm_resident_is_stray(gpu, page_to_pfn(page) - gpu->base_pfn))
@@ -340,6 +345,59 @@ static struct page *uvm_move_dst(const struct uvm_move *mv, unsigned long i)
 	return uvm_move_page(mv->dst, uvm_move_has_folio(mv), i);
 }
 
+static unsigned long uvm_move_index(const struct uvm_gpu *gpu, const struct page *page)
+{
+	return page_to_pfn(page) - gpu->base_pfn;
+}
+
+/*
+ * Pages that move, and hold what nobody needs. They are mapped nowhere, and will not be
+ * before the move ended: that doesn't change.
+ */
+static void uvm_move_note_discarded(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	struct uvm_gpu *gpu;
+	struct page *page;
+	unsigned long i;
+
+	bitmap_zero(mv->discarded, UVM_BLOCK_PAGES);
+	if (!(mv->args.flags & UVM_SELECT_OURS))
+		return;
+	for (i = 0; i < mv->args.npages; i++) {
+		page = uvm_move_has_dst(mv, i) ? uvm_move_src(mv, i) : NULL;
+		if (!page || !uvm_page_is_ours(page))
+			continue;
+		gpu = uvm_gpu_of_page(page);
+		if (dest->discard || uvm_resident_is_discarded(gpu, uvm_move_index(gpu, page)))
+			__set_bit(i, mv->discarded);
+	}
+}
+
+/*
+ * Nobody needs what these pages hold, of those that the mm alone has, and may write. They
+ * are mapped nowhere until the move ends, which puts them back.
+ */
+static void uvm_move_mark(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	const unsigned long may = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE;
+	struct uvm_gpu *gpu;
+	struct page *page;
+	unsigned long i;
+
+	mv->huge = mv->src[0] & MIGRATE_PFN_COMPOUND;
+	bitmap_zero(mv->discarded, UVM_BLOCK_PAGES);
+	for (i = 0; i < mv->args.npages; i++) {
+		mv->dst[i] = 0;
+		page = uvm_move_src(mv, i);
+		if (!page || (mv->src[mv->huge ? 0 : i] & may) != may ||
+		    !test_bit(uvm_move_bit(mv, i), dest->mark))
+			continue;
+		gpu = uvm_gpu_of_page(page);
+		uvm_resident_discard(gpu, uvm_move_index(gpu, page));
+		__set_bit(i, mv->discarded);
+	}
+}
+
 static void uvm_move_drop_dst(struct uvm_move *mv, unsigned long i)
 {
 	struct page *page = migrate_pfn_to_page(mv->dst[i]);
@@ -361,6 +419,15 @@ static struct page *uvm_move_system_page(const struct uvm_move *mv, unsigned lon
 	return page && !uvm_page_is_ours(page) ? page : NULL;
 }
 
+/* How many of the @n pages from @i on are needed, or are not, as the first one is. */
+static unsigned long uvm_move_alike(const struct uvm_move *mv, unsigned long i,
+				    unsigned long n)
+{
+	if (test_bit(i, mv->discarded))
+		return find_next_zero_bit(mv->discarded, i + n, i) - i;
+	return find_next_bit(mv->discarded, i + n, i) - i;
+}
+
 /* So many pages from @i on are one piece of system memory; 1 if there is none. */
 static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
 				  const struct uvm_target *dest)
@@ -370,7 +437,7 @@ static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
 	unsigned long n;
 
 	if (uvm_move_has_folio(mv))
-		return min(max, mv->args.npages - i);
+		return uvm_move_alike(mv, i, min(max, mv->args.npages - i));
 	for (n = 1; first && n < max && i + n < mv->args.npages; n++) {
 		if (!uvm_move_has_dst(mv, i + n))
 			break;
@@ -378,7 +445,7 @@ static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
 		if (!page || page_to_pfn(page) != page_to_pfn(first) + n)
 			break;
 	}
-	return n;
+	return uvm_move_alike(mv, i, n);
 }
 
 static bool uvm_move_map(struct uvm_move *mv, struct page *page, unsigned long n,
@@ -404,7 +471,7 @@ static void uvm_move_add_piece(struct uvm_move *mv, unsigned long i, unsigned lo
 	struct page *src = uvm_move_src(mv, i), *dst = uvm_move_dst(mv, i);
 	struct uvm_gpu_segment seg = { .length = n << PAGE_SHIFT };
 
-	if (!src) {
+	if (!src || test_bit(i, mv->discarded)) {
 		seg.kind = UVM_COPY_FILL;
 		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
 	} else if (dest->gpu && uvm_page_is_ours(src)) {
@@ -432,6 +499,11 @@ static bool uvm_move_add(struct uvm_move *mv, unsigned long i, unsigned long n,
 	unsigned long k, step = uvm_move_has_folio(mv) ? n : 1;
 	dma_addr_t dma = 0;
 
+	if (!dest->gpu && test_bit(i, mv->discarded)) {
+		for (k = 0; k < n; k++)
+			clear_highpage(uvm_move_dst(mv, i + k));
+		return true;
+	}
 	if (page && !uvm_move_map(mv, page, n, dest->gpu ? DMA_TO_DEVICE :
 						  DMA_FROM_DEVICE, &dma))
 		return false;
@@ -640,10 +712,15 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 		uvm_move_put_resident(mv);
 		return ret;
 	}
+	if (dest->mark) {
+		uvm_move_mark(mv, dest);
+		return 0;
+	}
 	/* To a GPU: from its peers, too. Home: system memory may take its time, so later. */
 	if (dest->gpu)
 		uvm_move_hold_engines(mv);
 	uvm_move_alloc_dst(mv, dest);
+	uvm_move_note_discarded(mv, dest);
 	if (dest->gpu)
 		uvm_memory_taken(dest->gpu);
 	if (mv->gpu)

@@ -22,6 +22,10 @@
  * @tenant: of @gpu: who pays for the pages
  * @gentle: from a GPU, only if there is system memory without killing anybody for it
  * @strays: from a GPU, only pages whose resident doesn't know where they are
+ * @discard: from a GPU, only pages that the mm alone has and may write; nobody needs
+ *	what they hold
+ * @mark: pages, from the first one of the move on, stay where they are, in private
+ *	memory, but nobody needs what they hold; NULL if they move
  */
 struct uvm_target {
 	struct uvm_gpu *gpu;
@@ -33,6 +37,8 @@ struct uvm_target {
 	struct uvm_tenant *tenant;
 	bool gentle;
 	bool strays;
+	bool discard;
+	const unsigned long *mark;
 };
 
 /**
@@ -60,6 +66,8 @@ struct uvm_move_run {
  * @moved: pages that arrived
  * @now: those of them that the last migration moved
  * @starved: pages for which there was no memory
+ * @discarded: pages of the last migration, from its first one on: nobody needs what
+ *	they held when it began
  * @max: room, in pages
  * @src: for @args
  * @dst: for @args
@@ -90,6 +98,7 @@ struct uvm_move {
 	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(now, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(starved, UVM_BLOCK_PAGES);
+	DECLARE_BITMAP(discarded, UVM_BLOCK_PAGES);
 	unsigned int max;
 	unsigned long *src;
 	unsigned long *dst;

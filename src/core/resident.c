@@ -21,7 +21,8 @@
  * &uvm_lru.strays. One without is in &uvm_lru.ghosts if it remembers something and its
  * mm still has a GPU space; else, if it has no users, in &uvm_lru.idle or in the hands of
  * the work that frees it; else in none. &uvm_tenant.pages is what its residents have, and
- * what moves have taken.
+ * what moves have taken. &uvm_resident.discarded is the number of its pages that are in
+ * &uvm_lru.discarded, where there is none that is free.
  */
 #include "core.h"
 
@@ -158,7 +159,12 @@ int uvm_lru_init(struct uvm_lru *lru, unsigned long npages)
 	INIT_WORK(&lru->reap, uvm_lru_reap);
 	lru->nr_pages = npages;
 	lru->of = kvcalloc(npages, sizeof(*lru->of), GFP_KERNEL);
-	return lru->of ? 0 : -ENOMEM;
+	lru->discarded = kvcalloc(BITS_TO_LONGS(npages), sizeof(long), GFP_KERNEL);
+	if (lru->of && lru->discarded)
+		return 0;
+	kvfree(lru->discarded);
+	kvfree(lru->of);
+	return -ENOMEM;
 }
 
 /**
@@ -169,6 +175,7 @@ void uvm_lru_fini(struct uvm_lru *lru)
 {
 	flush_work(&lru->reap);
 	WARN_ON(!list_empty(&lru->tenants));
+	kvfree(lru->discarded);
 	kvfree(lru->of);
 	lru->of = NULL;
 }
@@ -521,6 +528,17 @@ static void uvm_resident_del(struct uvm_lru *lru, struct uvm_resident *res)
 		uvm_resident_rest(lru, res);
 }
 
+/* What the page holds, or will, is needed. Returns its resident if it wasn't so far. */
+static struct uvm_resident *uvm_resident_need(struct uvm_lru *lru, unsigned long index)
+{
+	lockdep_assert_held(&lru->lock);
+	if (!__test_and_clear_bit(index, lru->discarded))
+		return NULL;
+	WRITE_ONCE(lru->nr_discarded, lru->nr_discarded - 1);
+	lru->of[index]->discarded--;
+	return lru->of[index];
+}
+
 /**
  * uvm_resident_free() - device pages were freed
  * @gpu: whose
@@ -536,11 +554,69 @@ void uvm_resident_free(struct uvm_gpu *gpu, unsigned long index, unsigned int co
 
 	spin_lock_irqsave(&lru->lock, flags);
 	for (i = index; i < index + count; i++) {
+		uvm_resident_need(lru, i);
 		if (lru->of[i])
 			uvm_resident_del(lru, lru->of[i]);
 		lru->of[i] = NULL;
 	}
 	spin_unlock_irqrestore(&lru->lock, flags);
+}
+
+/**
+ * uvm_resident_discard() - nobody needs what a page holds
+ * @gpu: whose
+ * @index: the page, in use, and mapped by no GPU
+ *
+ * What has nothing else is the first to go.
+ */
+void uvm_resident_discard(struct uvm_gpu *gpu, unsigned long index)
+{
+	struct uvm_lru *lru = &gpu->lru;
+	struct uvm_resident *res;
+	unsigned long flags;
+
+	spin_lock_irqsave(&lru->lock, flags);
+	res = lru->of[index];
+	if (res && !__test_and_set_bit(index, lru->discarded)) {
+		WRITE_ONCE(lru->nr_discarded, lru->nr_discarded + 1);
+		if (++res->discarded == res->pages && !res->stray) {
+			res->used = 0;
+			list_move(&res->link, &res->tenant->lru);
+		}
+	}
+	spin_unlock_irqrestore(&lru->lock, flags);
+}
+
+/**
+ * uvm_resident_revive() - pages are about to be used
+ * @gpu: whose
+ * @index: the first one
+ * @count: how many
+ *
+ * Nobody discards them just now.
+ */
+void uvm_resident_revive(struct uvm_gpu *gpu, unsigned long index, unsigned int count)
+{
+	unsigned long end = index + count, flags, i;
+	struct uvm_lru *lru = &gpu->lru;
+	struct uvm_resident *res;
+
+	if (!READ_ONCE(lru->nr_discarded) ||
+	    find_next_bit(lru->discarded, end, index) >= end)
+		return;
+	spin_lock_irqsave(&lru->lock, flags);
+	for (i = index; i < end; i++) {
+		res = uvm_resident_need(lru, i);
+		if (res && !res->used && !res->stray)
+			uvm_resident_touch(lru, res);
+	}
+	spin_unlock_irqrestore(&lru->lock, flags);
+}
+
+/* For who keeps the page from being discarded, and from being revived. */
+bool uvm_resident_is_discarded(const struct uvm_gpu *gpu, unsigned long index)
+{
+	return READ_ONCE(gpu->lru.nr_discarded) && test_bit(index, gpu->lru.discarded);
 }
 
 /**

@@ -66,6 +66,7 @@ struct uvm_tenant {
  * @base: where the pages were when they came. Where they are, the mm's page table
  *	tells; mremap() and fork() don't tell us
  * @pages: so many pages of the GPU point here
+ * @discarded: so many of them hold what nobody needs
  * @users: moves and evictions that work with it
  * @used: &uvm_lru.clock when it was used last, as far as is known
  * @fixed_in: the last round of eviction which found that its pages have to stay
@@ -84,6 +85,7 @@ struct uvm_resident {
 	struct uvm_tenant *tenant;
 	unsigned long base;
 	unsigned int pages;
+	unsigned int discarded;
 	unsigned int users;
 	u64 used;
 	u64 fixed_in;
@@ -102,6 +104,8 @@ struct uvm_resident {
  * @lock: protects the rest; irq-safe, since pages are freed from any context
  * @of: by page: its resident; NULL while it is free, or taken but not given to anybody
  * @nr_pages: pages of the memory
+ * @discarded: by page: nobody needs what it holds, see discard.c
+ * @nr_discarded: how many
  * @tenants: all tenants
  * @strays: residents whose pages are not where they were
  * @ghosts: residents without pages that remember what was evicted, or what is mapped in
@@ -138,6 +142,8 @@ struct uvm_lru {
 	spinlock_t lock;
 	struct uvm_resident **of;
 	unsigned long nr_pages;
+	unsigned long *discarded;
+	unsigned long nr_discarded;
 	struct list_head tenants;
 	struct list_head strays;
 	struct list_head ghosts;
@@ -223,6 +229,9 @@ void uvm_resident_left(struct uvm_resident *res, unsigned long first,
 		       const unsigned long *moved, unsigned long npages);
 void uvm_resident_free(struct uvm_gpu *gpu, unsigned long index, unsigned int count);
 void uvm_resident_stayed(struct uvm_resident *res);
+void uvm_resident_discard(struct uvm_gpu *gpu, unsigned long index);
+void uvm_resident_revive(struct uvm_gpu *gpu, unsigned long index, unsigned int count);
+bool uvm_resident_is_discarded(const struct uvm_gpu *gpu, unsigned long index);
 struct uvm_resident *uvm_resident_next_stayed(struct uvm_lru *lru);
 
 /* Under &uvm_lru.lock. */

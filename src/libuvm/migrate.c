@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Moving pages, and asking where they are.
+ * Moving pages, discarding them, and asking where they are.
  */
 #include <errno.h>
 #include <string.h>
@@ -68,6 +68,29 @@ uint64_t uvm_migrate_skipped(const struct uvm_migrate_result *result)
 	for (int i = 0; i < UVM_SKIP_SLOTS; i++)
 		sum += result->skipped[i];
 	return sum;
+}
+
+int uvm_discard(struct uvm_ctx *ctx, void *base, size_t length, bool eager,
+		struct uvm_discard_result *result)
+{
+	struct uvm_discard arg = {
+		.size = sizeof(arg),
+		.flags = eager ? UVM_DISCARD_EAGER : 0,
+		.base = (uintptr_t)base,
+		.length = length,
+	};
+	int ret;
+
+	ret = libuvm_ioctl(ctx->fd, UVM_DISCARD, &arg);
+	if (!result)
+		return ret;
+
+	/* As for migrations. */
+	result->discarded = arg.out_discarded;
+	for (int i = 0; i < UVM_DISCARD_SKIP_SLOTS; i++)
+		result->skipped[i] = arg.out_skipped[i];
+	result->done = arg.out_done;
+	return ret;
 }
 
 static int query(struct uvm_ctx *ctx, uint64_t base, uint64_t length,

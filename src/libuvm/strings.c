@@ -161,6 +161,8 @@ static const struct advice special[] = {
 	  "the event isn't open: give an eventfd, or -1 to end the event" },
 	{ UVM_CMD_SET_MEMORY_EVENT, EINVAL,
 	  "the event is no eventfd, or the threshold is 0, no whole pages or above the GPU's memory: check them" },
+	{ UVM_CMD_DISCARD, EINVAL,
+	  "the range is no whole pages, or the flags are wrong: align it with uvm_page_span()" },
 	{ UVM_CMD_QUERY_POLICY, EINVAL,
 	  "no process has memory at the address: check it" },
 	{ UVM_CMD_QUERY_POLICY, EFAULT,

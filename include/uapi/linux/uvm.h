@@ -95,6 +95,7 @@ enum uvm_cmd {
 	UVM_CMD_QUERY_MEMORY,
 	UVM_CMD_SET_MEMORY_LIMIT,
 	UVM_CMD_SET_MEMORY_EVENT,
+	UVM_CMD_DISCARD,
 };
 
 #define UVM_UUID_LEN	16
@@ -1064,5 +1065,72 @@ struct uvm_set_memory_event {
 	__u32 __reserved;
 };
 #define UVM_SET_MEMORY_EVENT _IO(UVM_TYPE, UVM_CMD_SET_MEMORY_EVENT)
+
+/* Flags of UVM_DISCARD: the pages leave the GPU's memory at once. */
+#define UVM_DISCARD_EAGER	(1U << 0)
+
+/**
+ * enum uvm_discard_skip - why UVM_DISCARD left a page as it was
+ * @UVM_DISCARD_SKIP_NOT_ON_GPU: it isn't in a GPU's memory, or there is none
+ * @UVM_DISCARD_SKIP_MEMORY_KIND: it is in memory of a kind that can't be discarded:
+ *	UVM_MEMORY_NUMA; and UVM_MEMORY_COHERENT but with UVM_DISCARD_EAGER, since nobody
+ *	would notice that the CPU writes there
+ * @UVM_DISCARD_SKIP_SHARED: another process may have it, too, since a fork; or the
+ *	process may not write it
+ * @UVM_DISCARD_SKIP_BUSY: pinned, locked, or raced with
+ * @UVM_DISCARD_SKIP_NO_MEMORY: with UVM_DISCARD_EAGER: there was no system memory for it
+ * @UVM_DISCARD_SKIP_POLICY: with UVM_DISCARD_EAGER: its range group forbids migration
+ * @UVM_DISCARD_SKIP_NR: number of reasons
+ */
+enum uvm_discard_skip {
+	UVM_DISCARD_SKIP_NOT_ON_GPU = 0,
+	UVM_DISCARD_SKIP_MEMORY_KIND = 1,
+	UVM_DISCARD_SKIP_SHARED = 2,
+	UVM_DISCARD_SKIP_BUSY = 3,
+	UVM_DISCARD_SKIP_NO_MEMORY = 4,
+	UVM_DISCARD_SKIP_POLICY = 5,
+	UVM_DISCARD_SKIP_NR = 6,
+};
+#define UVM_DISCARD_SKIP_SLOTS	8
+
+/**
+ * struct uvm_discard - ioctl(UVM_DISCARD)
+ * @size: sizeof(struct uvm_discard)
+ * @flags: 0 or UVM_DISCARD_EAGER
+ * @base: first byte; page aligned
+ * @length: bytes; page aligned, not 0
+ * @out_discarded: pages whose contents are given up
+ * @out_skipped: pages left as they were, by enum uvm_discard_skip
+ * @out_done: bytes from @base that were dealt with. out_discarded and out_skipped
+ *	account for every page of them.
+ *
+ * Nobody needs what the range holds. The first read of a page that was discarded finds
+ * what it held before, or zeros, and never what was somebody else's; what it finds stays.
+ * Whatever is written after the command returned is kept; what is written while it is
+ * under way may be lost. A child of a fork that comes after it finds the same.
+ *
+ * Such pages stay where they are, but no GPU maps them, and when they move nothing is
+ * copied; and they are the first to be evicted. A page that a GPU touches is like any
+ * other again. With UVM_DISCARD_EAGER they leave at once, and system memory of zeros
+ * takes their place.
+ *
+ * Errors: EBADFD; EPERM; ESRCH, also for an mm that is released meanwhile; EOPNOTSUPP
+ * without an mm; EINVAL for an unknown flag, and for a range that is empty, unaligned,
+ * wraps or ends where no process has memory; EFAULT if any part of the range is not
+ * mapped, or has no access at all (PROT_NONE), found before anything was discarded;
+ * EINTR, EFAULT for an area unmapped meanwhile, and ENOMEM for the driver's own needs
+ * with the progress in the out members, which are written on every error after the
+ * arguments were accepted.
+ */
+struct uvm_discard {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 base;
+	__aligned_u64 length;
+	__aligned_u64 out_discarded;
+	__aligned_u64 out_skipped[UVM_DISCARD_SKIP_SLOTS];
+	__aligned_u64 out_done;
+};
+#define UVM_DISCARD _IO(UVM_TYPE, UVM_CMD_DISCARD)
 
 #endif /* _UAPI_LINUX_UVM_H */
