@@ -240,6 +240,14 @@ AT(uvm_set_memory_event, threshold, 24);
 AT(uvm_set_memory_event, eventfd, 32);
 AT(uvm_set_memory_event, __reserved, 36);
 
+SIZE(uvm_discard, 104);
+AT(uvm_discard, flags, 4);
+AT(uvm_discard, base, 8);
+AT(uvm_discard, length, 16);
+AT(uvm_discard, out_discarded, 24);
+AT(uvm_discard, out_skipped, 32);
+AT(uvm_discard, out_done, 96);
+
 SIZE(uvm_sim_cmd, 48);
 AT(uvm_sim_cmd, op, 0);
 AT(uvm_sim_cmd, flags, 4);
@@ -281,6 +289,7 @@ _Static_assert(UVM_SET_ACCESS_COUNTERS == 0xE758, "command numbers");
 _Static_assert(UVM_QUERY_MEMORY == 0xE759, "command numbers");
 _Static_assert(UVM_SET_MEMORY_LIMIT == 0xE75A, "command numbers");
 _Static_assert(UVM_SET_MEMORY_EVENT == 0xE75B, "command numbers");
+_Static_assert(UVM_DISCARD == 0xE75C, "command numbers");
 
 #undef AT
 #undef SIZE

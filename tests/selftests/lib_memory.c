@@ -35,3 +35,25 @@ int memory_event(int fd, const uint8_t *uuid, int event, uint64_t threshold)
 	memcpy(a.uuid, uuid, UVM_UUID_LEN);
 	return uvm_ioctl(fd, UVM_SET_MEMORY_EVENT, &a);
 }
+
+int discard(int fd, const void *p, size_t length, uint32_t flags, struct uvm_discard *d)
+{
+	memset(d, 0, sizeof(*d));
+	d->size = sizeof(*d);
+	d->flags = flags;
+	d->base = ADDR(p);
+	d->length = length;
+	return uvm_ioctl(fd, UVM_DISCARD, d);
+}
+
+void discard_expect_accounts(const struct uvm_discard *d)
+{
+	uint64_t sum = d->out_discarded;
+	int i;
+
+	for (i = 0; i < UVM_DISCARD_SKIP_SLOTS; i++)
+		sum += d->out_skipped[i];
+	EXPECT_EQ(sum, d->out_done / PAGE);
+	for (i = UVM_DISCARD_SKIP_NR; i < UVM_DISCARD_SKIP_SLOTS; i++)
+		EXPECT_EQ(d->out_skipped[i], 0);
+}

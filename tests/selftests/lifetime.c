@@ -1833,6 +1833,14 @@ static int late_event(struct late *l)
 	return ret;
 }
 
+static int late_discard(struct late *l)
+{
+	struct uvm_discard d;
+
+	EXPECT_RET(discard(l->k.s.fd, l->k.buf, PAGE, UVM_DISCARD_EAGER, &d), -ESRCH);
+	return discard(l->k.s.fd, l->k.buf, PAGE, 0, &d);
+}
+
 static const struct {
 	int (*call)(struct late *l);
 	int want;
@@ -1848,6 +1856,7 @@ static const struct {
 	{ late_destroy_group, 0 }, { late_set_group, -ESRCH },
 	{ late_allow, -ESRCH }, { late_policy, -ESRCH }, { late_counters, -ESRCH },
 	{ late_memory, -ESRCH }, { late_limit, -ESRCH }, { late_event, -ESRCH },
+	{ late_discard, -ESRCH },
 };
 
 /* In the order of the numbers of the commands; .kind indexes lates[] */
@@ -1864,9 +1873,10 @@ static const struct variant late_names[NR(lates) + 1] = {
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
 	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
-	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 }, { NULL, 0, 0 },
+	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 },
+	{ "DISCARD", 28, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR(lates) == UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE + 1,
+_Static_assert(NR(lates) == UVM_CMD_DISCARD - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 TEST_V(after_release, late_names)

@@ -259,6 +259,7 @@ union any {
 	struct uvm_query_memory memory;
 	struct uvm_set_memory_limit limit;
 	struct uvm_set_memory_event event;
+	struct uvm_discard discard;
 	unsigned char bytes[2 * PAGE];
 };
 
@@ -460,6 +461,13 @@ static void good_event(struct env *e, enum state state, union any *a)
 	memcpy(a->event.uuid, e->gpu.uuid, UVM_UUID_LEN);
 	a->event.threshold = PAGE;
 	a->event.eventfd = e->eventfd;
+}
+
+static void good_discard(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	a->discard.base = ADDR(e->buf);
+	a->discard.length = BUF_SIZE;
 }
 
 #define ANSWERS(fresh_, va_only_, va_, mm_, released_, multi_) \
@@ -672,6 +680,13 @@ static const struct command commands[] = {
 		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
 		.other_mm = true,
 		.reserved = { FIELD(uvm_set_memory_event, __reserved) },
+	}, {
+		COMMAND(DISCARD, uvm_discard), .home = VA, .good = good_discard,
+		.flags = UVM_DISCARD_EAGER,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
+		.other_mm = true,
+		.out = { FIELD(uvm_discard, out_discarded), FIELD(uvm_discard, out_skipped),
+			 FIELD(uvm_discard, out_done) },
 	},
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -690,9 +705,10 @@ static const struct variant each_command[NR_COMMANDS + 1] = {
 	{ "DESTROY_RANGE_GROUP", 20, 0 }, { "SET_RANGE_GROUP", 21, 0 },
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
 	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
-	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 }, { NULL, 0, 0 },
+	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 },
+	{ "DISCARD", 28, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR_COMMANDS == UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE + 1,
+_Static_assert(NR_COMMANDS == UVM_CMD_DISCARD - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 static const struct command *command_of(const struct variant *v)
@@ -1775,6 +1791,68 @@ TEST_V(migrate_ranges, dests)
 	EXPECT_EQ(pattern_check_from(area + 4 * PAGE, 4 * PAGE, 3, 4), -1);
 	EXPECT_RET(migrate_at(&e, ADDR(area + 4 * PAGE), 4 * PAGE, v->kind, 0), 0);
 	munmap(area, 8 * PAGE);
+	env_close(&e);
+}
+
+static int discard_at(struct env *e, uint64_t base, uint64_t length, uint32_t flags)
+{
+	struct uvm_discard d;
+
+	return discard(e->fd[VA], (void *)base, length, flags, &d);
+}
+
+static const struct variant lazy_or_eager[] = {
+	{ "lazy", 0, 0 },
+	{ "eager", UVM_DISCARD_EAGER, 0 },
+	{ NULL, 0, 0 },
+};
+
+/* Nothing is discarded, of what is on the GPU, too. */
+TEST_V(discard_ranges, lazy_or_eager)
+{
+	uint32_t flags = v->kind;
+	struct uvm_migrate m;
+	struct uvm_discard d;
+	struct sight was;
+	uint64_t base;
+	struct env e;
+	char *area;
+
+	env_open(&e);
+	base = ADDR(e.buf);
+	ASSERT_RET(migrate(e.fd[VA], e.buf, BUF_SIZE, UVM_DEST_GPU, 0, e.gpu.uuid, &m), 0);
+	look(&e, &was);
+	ASSERT_RET(migrate(e.fd[VA], e.buf, BUF_SIZE, UVM_DEST_GPU, 0, e.gpu.uuid, &m), 0);
+	EXPECT_RET(discard_at(&e, base, 0, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, base + 1, PAGE, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, base + PAGE / 2, PAGE, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, base, 1, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, base, PAGE + 8, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, base, -PAGE, flags), -EINVAL);
+	EXPECT_RET(discard_at(&e, -PAGE, 2 * PAGE, flags), -EINVAL);
+	EXPECT_RET2(discard_at(&e, -PAGE, PAGE, flags), -EINVAL, -EFAULT);
+	EXPECT_RET2(discard_at(&e, TASK_END, PAGE, flags), -EFAULT, -EINVAL);
+	EXPECT_RET2(discard_at(&e, base, TASK_END, flags), -EFAULT, -EINVAL);
+	EXPECT_RET2(discard_at(&e, KERNEL_ADDR, PAGE, flags), -EFAULT, -EINVAL);
+	EXPECT_RET2(discard_at(&e, 0x8000000000000000ULL, PAGE, flags), -EFAULT, -EINVAL);
+
+	area = anon(8 * PAGE, PROT_READ | PROT_WRITE, 0);
+	pattern_fill(area, 8 * PAGE, 3);
+	ASSERT_RET(migrate(e.fd[VA], area, 8 * PAGE, UVM_DEST_GPU, 0, e.gpu.uuid, &m), 0);
+	ASSERT_RET(munmap(area + 3 * PAGE, PAGE), 0);
+	EXPECT_RET(discard_at(&e, ADDR(area), 8 * PAGE, flags), -EFAULT);
+	EXPECT_RET(discard_at(&e, ADDR(area + 3 * PAGE), 2 * PAGE, flags), -EFAULT);
+	EXPECT_RET(discard_at(&e, ADDR(area + 2 * PAGE), 2 * PAGE, flags), -EFAULT);
+	ASSERT_RET(mprotect(area + 6 * PAGE, PAGE, PROT_NONE), 0);
+	EXPECT_RET(discard(e.fd[VA], area + 4 * PAGE, 4 * PAGE, flags, &d), -EFAULT);
+	EXPECT_EQ(d.out_discarded + d.out_done, 0);
+	EXPECT_RET(discard_at(&e, ADDR(area + 6 * PAGE), PAGE, flags), -EFAULT);
+	ASSERT_RET(mprotect(area + 6 * PAGE, PAGE, PROT_READ), 0);
+	/* found before anything was discarded */
+	EXPECT_PATTERN(area, 3 * PAGE, 3);
+	EXPECT_EQ(pattern_check_from(area + 4 * PAGE, 4 * PAGE, 3, 4), -1);
+	munmap(area, 8 * PAGE);
+	expect_unchanged(&e, &was, "a bad range");
 	env_close(&e);
 }
 

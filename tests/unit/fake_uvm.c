@@ -414,6 +414,25 @@ static int do_migrate(struct uvm_migrate *arg)
 	return 0;
 }
 
+/* Discards what is on a GPU. What is read next is whatever was there. */
+static int do_discard(struct uvm_discard *arg)
+{
+	if (!arg->length || arg->base % PAGE || arg->length % PAGE)
+		return -EINVAL;
+	fake.discards++;
+	for (uintptr_t at = arg->base; at < arg->base + arg->length; at += PAGE) {
+		if (!is_on_gpu(at)) {
+			arg->out_skipped[UVM_DISCARD_SKIP_NOT_ON_GPU]++;
+			continue;
+		}
+		arg->out_discarded++;
+		if (arg->flags & UVM_DISCARD_EAGER)
+			set_place(at, false);
+	}
+	arg->out_done = arg->length;
+	return 0;
+}
+
 static int do_query(const struct uvm_query_residency *arg)
 {
 	struct uvm_page_state *pages = (void *)(uintptr_t)arg->pages;
@@ -739,6 +758,8 @@ static int do_policy(unsigned int cmd, void *arg)
 		return do_memory_limit(arg);
 	case UVM_CMD_SET_MEMORY_EVENT:
 		return do_memory_event(arg);
+	case UVM_CMD_DISCARD:
+		return do_discard(arg);
 	default:
 		return do_query_policy(arg);
 	}
@@ -781,6 +802,7 @@ static const size_t arg_size[] = {
 		sizeof(struct uvm_set_memory_limit),
 	[UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE] =
 		sizeof(struct uvm_set_memory_event),
+	[UVM_CMD_DISCARD - UVM_CMD_BASE] = sizeof(struct uvm_discard),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -789,9 +811,10 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_SET_MEMORY_EVENT)
+	    nr > UVM_CMD_DISCARD)
 		return -ENOTTY;
-	if (head->size != arg_size[nr - UVM_CMD_BASE] || head->flags)
+	if (head->size != arg_size[nr - UVM_CMD_BASE] ||
+	    head->flags & ~(nr == UVM_CMD_DISCARD ? UVM_DISCARD_EAGER : 0))
 		return -EINVAL;
 	if (fake.fail_cmd == nr)
 		return -fake.fail_errno;

@@ -59,6 +59,7 @@ struct fake_uvm {
 	int last_closed;	/* 'm' or 'v' */
 	int closed_first;
 	unsigned int queries;
+	unsigned int discards;
 	unsigned int registered;	/* mask of @gpus */
 	struct fake_policy policy;
 	unsigned int groups;	/* mask of those that are there, by id */

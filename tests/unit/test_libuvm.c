@@ -595,6 +595,39 @@ static void counts_every_place(void **state)
 	assert_int_equal(sum.none + sum.cpu + sum.gpu + sum.other_device, 0);
 }
 
+static void discards(void **state)
+{
+	enum { PAGES = 20 };
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_COHERENT);
+	struct uvm_page_state pages[PAGES];
+	struct uvm_discard_result result;
+	struct uvm_residency sum;
+	uint8_t *uuid = fake.gpus[0].uuid;
+	char *data = aligned_alloc(4096, PAGES * 4096);
+
+	(void)state;
+	memset(&result, 0xff, sizeof(result));
+	assert_int_equal(uvm_discard(ctx, data + 1, 4096, false, &result), -EINVAL);
+	assert_int_equal(result.done + result.discarded, 0);
+	assert_int_equal(uvm_register_gpu(ctx, uuid, NULL), 0);
+	assert_int_equal(uvm_migrate_to_gpu(ctx, uuid, data, 15 * 4096, NULL), 0);
+	assert_int_equal(uvm_discard(ctx, data, PAGES * 4096, false, &result), 0);
+	assert_int_equal(result.discarded, 15);
+	assert_int_equal(result.skipped[UVM_DISCARD_SKIP_NOT_ON_GPU], PAGES - 15);
+	assert_int_equal(result.done, PAGES * 4096);
+	assert_int_equal(uvm_discard(ctx, data, 5 * 4096, true, NULL), 0);
+	assert_int_equal(uvm_query_residency(ctx, data, PAGES * 4096, pages), 0);
+	uvm_count_residency(pages, PAGES, &sum);
+	assert_int_equal(sum.gpu, 10);
+	assert_int_equal(fake.discards, 2);
+	fake.fail_cmd = UVM_CMD_DISCARD;
+	fake.fail_errno = ESRCH;
+	assert_int_equal(uvm_discard(ctx, data, 4096, false, &result), -ESRCH);
+	fake.fail_cmd = 0;
+	uvm_close(ctx);
+	free(data);
+}
+
 static void errors_have_words(void **state)
 {
 	static const int errs[] = {
@@ -606,7 +639,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_SET_MEMORY_EVENT; cmd++) {
+		     cmd <= UVM_CMD_DISCARD; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -720,6 +753,7 @@ int main(void)
 		cmocka_unit_test(sets_memory_event),
 		cmocka_unit_test(tells_accessed_by),
 		cmocka_unit_test(counts_every_place),
+		cmocka_unit_test(discards),
 		cmocka_unit_test(errors_have_words),
 		cmocka_unit_test(values_have_names),
 		cmocka_unit_test(builds_commands),
