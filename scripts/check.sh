@@ -92,7 +92,9 @@ spared() {
 	local dir=$1 name=$2
 	[ -z "${SUITE:-}$resume" ] || return 1
 	case $name in
-	engine/coherent | lifetime/coherent | model/shared | schedules/coherent)
+	allocations/coherent | crowds/coherent | discard/coherent | engine/coherent | \
+		lifetime/coherent | memcg/coherent | memory/coherent | model/shared | \
+		oversubscription/coherent | schedules/coherent)
 		has "$dir" DEVICE_PRIVATE
 		;;
 	*) return 1 ;;
