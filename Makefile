@@ -64,7 +64,7 @@ check-all:
 mutate:
 	@KERNEL="$(KERNEL)" MUTATION="$(MUTATION)" scripts/mutate.sh
 bench:
-	@scripts/bench.sh
+	@PART="$(PART)" scripts/bench.sh
 lint:
 	@scripts/lint.sh
 clean:
@@ -80,5 +80,6 @@ help:
 	@echo 'make check-all      the same with large counts; continues where it was stopped'
 	@echo 'make mutate         plant known bugs and expect the tests to notice; MUTATION=name'
 	@echo 'make bench          ratios to the peers, into build/bench/results.csv'
+	@echo '                    PART=rates|oversubscription|instructions'
 	@echo 'make lint           checkpatch, sparse, kernel-doc'
 	@echo 'make clean          remove build/ (kernels stay in ~/.cache/uvm, or UVM_CACHE)'

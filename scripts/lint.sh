@@ -26,14 +26,14 @@ check_style() {
 # Advice about files beyond kernel style (Kconfig, MAINTAINERS) does not apply,
 # nor about what the oldest kernel lacks (kzalloc_obj()).
 ignore=FILE_PATH_CHANGES,LINUX_VERSION_CODE,COMPLEX_MACRO,ALLOC_WITH_SIZEOF
-mapfile -t files < <(find src/core src/sim include tests/kunit -name '*.[ch]' | sort)
+mapfile -t files < <(find src/core src/sim include tests/kunit tests/kbench -name '*.[ch]' | sort)
 check_style kernel "$ignore" "${files[@]}"
 # User space has a C library in place of the kernel's macros, and volatile to
 # touch memory with.
 ignore+=,BSD_LICENSE,VOLATILE,ARRAY_SIZE,REPEATED_WORD,CONSTANT_COMPARISON
 ignore+=,PREFER_DEFINED_ATTRIBUTE_MACRO,FUNCTION_ARGUMENTS,EMBEDDED_FUNCTION_NAME,MACRO_WITH_FLOW_CONTROL
 mapfile -t files < <(find src/libuvm src/uvmctl tests docs -name '*.[ch]' \
-	! -path 'tests/kunit/*' | sort)
+	! -path 'tests/kunit/*' ! -path 'tests/kbench/*' | sort)
 check_style user "$ignore" "${files[@]}"
 
 say "kernel-doc"
@@ -51,12 +51,12 @@ for lane in newest 6.1; do
 	say "sparse with $(cat "$dir/release")"
 	# C=2 looks at every file, not only at those being compiled; headers of
 	# the kernel are its own affair
-	"$TOP/scripts/modules.sh" "$dir/build" "lint-$lane" C=2 W=1 \
+	"$TOP/scripts/modules.sh" "$dir/build" "lint-$lane" C=2 W=1 UVM_KBENCH=y \
 		>"$log/sparse-$lane" 2>&1 || bad=1
 	# Debian 12's sparse does not take the newest MODULE_*() and
 	# module_param() for constant
 	if grep -v 'error: bad constant expression$' "$log/sparse-$lane" |
-		grep -E '^([^ ]*/)?(src/(core|sim)|tests/kunit|include/(uapi/linux/uvm|uvm))[^ ]*: (warning|error)' >&2; then
+		grep -E '^([^ ]*/)?(src/(core|sim)|tests/kunit|tests/kbench|include/(uapi/linux/uvm|uvm))[^ ]*: (warning|error)' >&2; then
 		bad=1
 	fi
 done

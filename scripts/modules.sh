@@ -18,7 +18,7 @@ mkdir -p "$mod/generated"
 
 # new sources in, removed ones out
 find "$mod" -xtype l -delete
-(cd "$TOP" && find Kbuild src/core src/sim tests/kunit include -type f \
+(cd "$TOP" && find Kbuild src/core src/sim tests/kunit tests/kbench include -type f \
 	\( -name Kbuild -o -name '*.[chS]' \)) |
 	while read -r f; do
 		[ ! -L "$mod/$f" ] || continue

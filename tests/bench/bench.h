@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define HUGE_SIZE	((size_t)2 << 20)
+#define MIB		(1024.0 * 1024.0)
 #define DMIRROR_DEVICE	"/dev/hmm_dmirror0"
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
@@ -79,11 +80,24 @@ extern const struct mover dmirror_mover;
  */
 struct uvm_sim_cmd;
 
+/* Another GPU in place of the one that is open: channels and policies are gone. */
+int ours_change_gpu(const char *which, size_t *length);
 /* Whole 2 MiB, at most @length, that fit into the GPU's memory next to @spare. */
 size_t ours_room(size_t length, size_t spare);
 int ours_open_channel(void);
 /* Returns when the last of the commands is complete. */
 int ours_run(const struct uvm_sim_cmd *cmds, size_t count);
+/* The GPU uses it where it is, in system memory. */
+int ours_use_in_place(const struct buffer *buf);
+/* What moving takes is read off another clock than seconds_now(). */
+void ours_set_clock(double (*clock)(void));
+/* Pages that were evicted from the GPU's memory, and came back after it, so far. */
+struct evictions {
+	uint64_t evicted, refaulted;
+};
+
+/* False, and zeroes, if this driver doesn't tell. */
+bool ours_evictions(struct evictions *out);
 /* How many pages of it are in the GPU's memory. */
 int ours_arrived(const struct buffer *buf, size_t *pages);
 /* A counter of the software GPU; 0 where there is no debugfs. */
@@ -111,8 +125,24 @@ struct gpu_isolated {
 	uint64_t faults;
 };
 
+/* @count pieces of a buffer, in the order in which the GPU adds them up. */
+struct gpu_work {
+	size_t piece, count;
+	uint8_t **at;
+	uint64_t *want;
+	struct uvm_sim_cmd *cmds;
+};
+
 /* Once, before the others: @length of the largest buffer to come. */
 int gpu_faults_open(size_t length);
+void gpu_faults_close(void);
+/* The sums never take any of the GPU's memory. */
+int gpu_faults_sums_at_home(void);
+int gpu_work_make(struct gpu_work *work, const struct buffer *buf, size_t piece,
+		  bool shuffled);
+/* Also checks the sums, outside of the time. */
+int gpu_work_run(const struct gpu_work *work, double *seconds, uint64_t *faults);
+void gpu_work_free(struct gpu_work *work);
 int gpu_faults_run(const struct buffer *buf, enum gpu_order order,
 		   struct gpu_run *run);
 int gpu_faults_isolated(enum page_mode mode, double (*clock)(void),
@@ -120,6 +150,16 @@ int gpu_faults_isolated(enum page_mode mode, double (*clock)(void),
 /* The same with the CPU's first store to each. */
 int cpu_faults_isolated(enum page_mode mode, double (*clock)(void),
 			struct series *cost);
+
+/* What it takes @clock to move 2 MiB; sorted. Without samples if there is no huge page. */
+enum way { THERE, BACK, NR_WAYS };
+
+struct move_costs {
+	struct series whole[NR_WAYS];
+	struct series uncopied[NR_WAYS];
+};
+
+int moves_take(enum page_mode mode, double (*clock)(void), struct move_costs *out);
 
 /*
  * A clock of what all threads of a one-CPU machine work. 0, or -1 after saying why.
@@ -142,7 +182,18 @@ struct row {
 void print_head(const char *unit);
 void print_row(bool csv, const char *lane, const struct row *row);
 
-/* The other benchmark: what calls cost, in instructions. 0, or -1 (said why). */
+/* The other benchmarks: 0, or -1 (said why). What calls cost, in instructions. */
 int count_instructions(const char *lane, const char *gpu);
+
+struct oversub_options {
+	const char *lane;
+	unsigned int runs;
+	const char *suffix;	/* of the rows' names, for another kind of GPU */
+	bool hotset_only;
+	bool has_aims;
+};
+
+/* More memory in use than the GPU has. */
+int measure_oversubscription(const struct oversub_options *opt);
 
 #endif /* _UVM_BENCH_H */

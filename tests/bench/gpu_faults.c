@@ -23,14 +23,6 @@
 /* The first ones find caches cold that the others don't. */
 #define ISOLATED_WARMUP		2
 
-/* @count pieces of a buffer, in the order in which the GPU adds them up. */
-struct work {
-	size_t piece, count;
-	uint8_t **at;
-	uint64_t *want;
-	struct uvm_sim_cmd *cmds;
-};
-
 static struct buffer sums;
 
 static uint64_t *sum_of(size_t i)
@@ -59,15 +51,15 @@ static void shuffle(uint8_t **at, size_t count, uint64_t seed)
 	}
 }
 
-static void work_free(struct work *work)
+void gpu_work_free(struct gpu_work *work)
 {
 	free(work->at);
 	free(work->want);
 	free(work->cmds);
 }
 
-static int work_make(struct work *work, const struct buffer *buf, size_t piece,
-		     bool shuffled)
+int gpu_work_make(struct gpu_work *work, const struct buffer *buf, size_t piece,
+		  bool shuffled)
 {
 	size_t count = buf->length / piece;
 
@@ -78,7 +70,7 @@ static int work_make(struct work *work, const struct buffer *buf, size_t piece,
 	work->cmds = calloc(count, sizeof(*work->cmds));
 	if (!work->at || !work->want || !work->cmds) {
 		fprintf(stderr, "uvm_bench: no memory for %zu commands\n", count);
-		work_free(work);
+		gpu_work_free(work);
 		return -1;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -110,7 +102,7 @@ static int check_sum(const uint8_t *at, uint64_t is, uint64_t want)
 	return -1;
 }
 
-static int work_run(const struct work *work, double *seconds, uint64_t *faults)
+int gpu_work_run(const struct gpu_work *work, double *seconds, uint64_t *faults)
 {
 	uint64_t before;
 	double start;
@@ -140,24 +132,34 @@ int gpu_faults_open(size_t length)
 	return 0;
 }
 
+void gpu_faults_close(void)
+{
+	buffer_free(&sums);
+}
+
+int gpu_faults_sums_at_home(void)
+{
+	return ours_use_in_place(&sums);
+}
+
 int gpu_faults_run(const struct buffer *buf, enum gpu_order order,
 		   struct gpu_run *run)
 {
 	size_t piece = order == IN_ORDER ? HUGE_SIZE : page_size();
 	uint64_t more_faults;
-	struct work work;
+	struct gpu_work work;
 	int ret = -1;
 
-	if (work_make(&work, buf, piece, order == SHUFFLED))
+	if (gpu_work_make(&work, buf, piece, order == SHUFFLED))
 		return -1;
 	run->pages = buf->length / page_size();
-	if (work_run(&work, &run->seconds, &run->faults) ||
+	if (gpu_work_run(&work, &run->seconds, &run->faults) ||
 	    ours_arrived(buf, &run->arrived) ||
-	    work_run(&work, &run->again, &more_faults))
+	    gpu_work_run(&work, &run->again, &more_faults))
 		goto out;
 	ret = buffer_verify(buf, "after GPU faults");
 out:
-	work_free(&work);
+	gpu_work_free(&work);
 	return ret;
 }
 

@@ -164,6 +164,7 @@ static const struct {
 static struct series results[NR_SUBJECTS][NR_CLOCKS];
 static struct gpu_isolated gpu_faults[NR_MODES];
 static struct series cpu_faults[NR_MODES];
+static struct move_costs moves[NR_MODES];
 
 /* The short ones never wait: for them the two clocks say the same. */
 static const struct {
@@ -275,7 +276,7 @@ static int calibrate(void)
 	return 0;
 }
 
-/* Whole page faults, by whichever threads. */
+/* Whole page faults, and moves, by whichever threads. */
 static int take_faults(const char *which)
 {
 	size_t length = HUGE_SIZE;
@@ -289,7 +290,8 @@ static int take_faults(const char *which)
 		ret = gpu_faults_isolated(mode, work_clock_now,
 					  &gpu_faults[mode]) ||
 		      cpu_faults_isolated(mode, work_clock_now,
-					  &cpu_faults[mode]);
+					  &cpu_faults[mode]) ||
+		      moves_take(mode, work_clock_now, &moves[mode]);
 	work_clock_stop();
 	return ret ? -1 : 0;
 }
@@ -322,6 +324,92 @@ static void print_faults(bool csv, const char *lane)
 		       gpu_faults[mode].arrived);
 }
 
+static void print_moves(bool csv, const char *lane)
+{
+	static const char *const names[NR_WAYS][2] = {
+		[THERE] = { "folio_vs_pages", "folio_vs_pages_uncopied" },
+		[BACK] = { "folio_vs_pages_home", "folio_vs_pages_home_uncopied" },
+	};
+
+	for (int way = 0; way < NR_WAYS; way++)
+		for (int part = 0; part < 2; part++) {
+			const struct move_costs *huge = &moves[MODE_THP];
+			const struct move_costs *single = &moves[MODE_4K];
+
+			print_row(csv, lane, &(struct row){
+				.metric = names[way][part],
+				.unit = "instructions",
+				.peer = "512 pages",
+				.ours = part ? &huge->uncopied[way] : &huge->whole[way],
+				.theirs = part ? &single->uncopied[way] :
+						 &single->whole[way],
+			});
+		}
+}
+
+/* Of uvm_kbench: what a page or a chunk costs, at a sixteenth and 16 times of a size. */
+#define KBENCH_FILE	"/sys/kernel/debug/uvm_kbench"
+#define KBENCH_ROWS	6
+#define KBENCH_AIM	1.1
+
+static struct kbench_row {
+	char state[16], op[16];
+	struct series small, large;
+} kbench[KBENCH_ROWS];
+static size_t nr_kbench;
+
+/* Three lines a row, by size: the first and the last of them are for us. */
+static int read_kbench(FILE *file)
+{
+	struct kbench_row *row;
+	double cost[3];
+	unsigned int mib;
+
+	for (size_t line = 0; line / 3 < KBENCH_ROWS; line++) {
+		row = &kbench[line / 3];
+		if (fscanf(file, "%15s %15s %u %lf %lf %lf", row->state, row->op, &mib,
+			   &cost[0], &cost[1], &cost[2]) != 6)
+			break;
+		for (int i = 0; i < 3 && line % 3 != 1; i++)
+			if (series_add(line % 3 ? &row->large : &row->small, cost[i]))
+				return -1;
+		nr_kbench = (line + 1) / 3;
+	}
+	return 0;
+}
+
+static int take_kbench(void)
+{
+	FILE *file = fopen(KBENCH_FILE, "re");
+	int ret;
+
+	if (!file) {
+		printf("skipped: chunk_alloc_scaling: no module uvm_kbench\n");
+		return 0;
+	}
+	ret = read_kbench(file);
+	fclose(file);
+	return ret;
+}
+
+static void print_kbench(bool csv, const char *lane)
+{
+	char name[64];
+
+	for (size_t i = 0; i < nr_kbench; i++) {
+		snprintf(name, sizeof(name), "chunk_alloc_scaling_%.15s_%.15s",
+			 kbench[i].state, kbench[i].op);
+		print_row(csv, lane, &(struct row){
+			.metric = name,
+			.unit = "instructions",
+			.peer = "1/256 of it",
+			.ours = &kbench[i].large,
+			.theirs = &kbench[i].small,
+			.aim = KBENCH_AIM,
+		});
+	}
+}
+
 static void print_results(bool csv, const char *lane)
 {
 	for (int clock = 0; clock < NR_CLOCKS; clock++) {
@@ -340,6 +428,8 @@ static void print_results(bool csv, const char *lane)
 		}
 	}
 	print_faults(csv, lane);
+	print_moves(csv, lane);
+	print_kbench(csv, lane);
 }
 
 /*
@@ -374,7 +464,7 @@ int count_instructions(const char *lane, const char *which)
 				subjects[i].rounds, subjects[i].name))
 			return -1;
 	}
-	if (take_faults(which))
+	if (take_faults(which) || take_kbench())
 		return -1;
 	print_results(false, lane);
 	printf("\n");

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include <libuvm/uvm.h>
 #include <linux/uvm_sim.h>
@@ -23,6 +24,7 @@ static struct uvm_ctx *ctx;
 static struct uvm_gpu_info gpu;
 static uint32_t channel;
 static double engine_seconds;
+static double (*move_clock)(void) = seconds_now;
 
 static int complain(const char *what, unsigned int cmd, int err)
 {
@@ -41,7 +43,7 @@ size_t ours_room(size_t length, size_t spare)
 	return length;
 }
 
-static int ours_open(const char *which, size_t *length)
+static int open_gpu(const char *which, size_t *length)
 {
 	int ret;
 
@@ -64,9 +66,24 @@ static int ours_open(const char *which, size_t *length)
 			UVM_NAME_LEN, gpu.name);
 		return -1;
 	}
-	printf("ours: GPU \"%.*s\", %s memory\n", UVM_NAME_LEN, gpu.name,
-	       uvm_memory_kind_name(gpu.memory_kind));
 	return 1;
+}
+
+static int ours_open(const char *which, size_t *length)
+{
+	int ret = open_gpu(which, length);
+
+	if (ret > 0)
+		printf("ours: GPU \"%.*s\", %s memory\n", UVM_NAME_LEN, gpu.name,
+		       uvm_memory_kind_name(gpu.memory_kind));
+	return ret;
+}
+
+int ours_change_gpu(const char *which, size_t *length)
+{
+	uvm_close(ctx);
+	ctx = NULL;
+	return open_gpu(which, length) > 0 ? 0 : -1;
 }
 
 static int count_place(const struct buffer *buf, unsigned int where,
@@ -107,6 +124,37 @@ int ours_arrived(const struct buffer *buf, size_t *pages)
 	return count_place(buf, UVM_WHERE_GPU, pages);
 }
 
+int ours_use_in_place(const struct buffer *buf)
+{
+	int ret = uvm_set_preferred_cpu(ctx, buf->base, buf->length);
+
+	if (ret)
+		return complain("can't set a preferred location",
+				UVM_CMD_SET_PREFERRED_LOCATION, ret);
+	return 0;
+}
+
+void ours_set_clock(double (*clock)(void))
+{
+	move_clock = clock;
+}
+
+bool ours_evictions(struct evictions *out)
+{
+#ifdef UVM_QUERY_MEMORY
+	struct uvm_query_memory query = { .size = sizeof(query) };
+
+	memcpy(query.uuid, gpu.uuid, sizeof(query.uuid));
+	if (!ioctl(uvm_fd(ctx), UVM_QUERY_MEMORY, &query)) {
+		out->evicted = query.out_evicted;
+		out->refaulted = query.out_refaulted;
+		return true;
+	}
+#endif
+	memset(out, 0, sizeof(*out));
+	return false;
+}
+
 uint64_t ours_stat(const char *name)
 {
 	uint64_t value, found = 0;
@@ -129,7 +177,7 @@ uint64_t ours_stat(const char *name)
 static double move(const struct buffer *buf, bool to_gpu)
 {
 	struct uvm_migrate_result result;
-	double start = seconds_now(), seconds;
+	double start = move_clock(), seconds;
 	int ret, tries = 0;
 
 	do {
@@ -140,7 +188,7 @@ static double move(const struct buffer *buf, bool to_gpu)
 			ret = uvm_migrate_to_cpu(ctx, buf->base, buf->length,
 						 &result);
 	} while (!ret && uvm_migrate_skipped(&result) && ++tries < TRIES);
-	seconds = seconds_now() - start;
+	seconds = move_clock() - start;
 
 	if (ret)
 		return complain("can't migrate", UVM_CMD_MIGRATE, ret);

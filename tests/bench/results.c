@@ -61,7 +61,7 @@ static void print_line(const struct row *row, double ours, double theirs)
 	       row->peer, theirs, b->value[0], b->value[b->count - 1],
 	       ours / theirs);
 	if (row->aim)
-		printf(" %5.1f", row->aim);
+		printf(" %5g", row->aim);
 	printf("\n");
 }
 

@@ -16,7 +16,6 @@
 #include "bench.h"
 
 #define MAX_RUNS	101
-#define MIB		(1024.0 * 1024.0)
 
 enum metric {
 	TO_DEVICE, TO_SYSTEM, FAULT_BACK, COPY, MOVE,
@@ -42,6 +41,8 @@ static struct {
 	const char *lane;
 	const char *gpu;
 	bool instructions;
+	bool oversub;
+	bool hotset;
 	bool all_arrive;
 } opt = {
 	.length = (size_t)64 << 20,
@@ -451,6 +452,7 @@ static int usage(void)
 	fprintf(stderr,
 		"Usage: uvm_bench [--size=MIB] [--gpu-size=MIB] [--all-arrive] [--runs=N]\n"
 		"                 [--lane=NAME] [--gpu=GPU]\n"
+		"       uvm_bench --oversubscription|--hotset [--runs=N] [--lane=NAME]\n"
 		"       uvm_bench --instructions [--lane=NAME] [--gpu=GPU]\n"
 		"  --size        megabytes to move, an even number (64)\n"
 		"  --gpu-size    megabytes for the GPU to fault on, an even number (256)\n"
@@ -458,6 +460,8 @@ static int usage(void)
 		"  --runs        samples of each, 5 to %d (5)\n"
 		"  --lane        the machine's name in the CSV lines (local)\n"
 		"  --gpu         name, index, private, coherent or numa\n"
+		"With --oversubscription: more memory in use than GPU 0 has; GPU 1 has room for it.\n"
+		"With --hotset: a part of that, for GPUs that don't tell what they accessed.\n"
 		"With --instructions: what calls cost, where the clock counts instructions\n",
 		MAX_RUNS);
 	return 2;
@@ -495,6 +499,12 @@ static int parse_option(int c)
 	case 'i':
 		opt.instructions = true;
 		return 0;
+	case 'o':
+		opt.oversub = true;
+		return 0;
+	case 'h':
+		opt.hotset = true;
+		return 0;
 	}
 	return -1;
 }
@@ -509,6 +519,8 @@ static int parse(int argc, char **argv)
 		{ "lane", required_argument, NULL, 'l' },
 		{ "gpu", required_argument, NULL, 'g' },
 		{ "instructions", no_argument, NULL, 'i' },
+		{ "oversubscription", no_argument, NULL, 'o' },
+		{ "hotset", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int c;
@@ -522,6 +534,27 @@ static int parse(int argc, char **argv)
 	return 0;
 }
 
+static int run_oversub(void)
+{
+	const struct oversub_options options = {
+		.lane = opt.lane,
+		.runs = opt.runs,
+		.suffix = opt.hotset ? "_no_accessed" : "",
+		.hotset_only = opt.hotset,
+		.has_aims = !opt.hotset,
+	};
+
+	pin();
+	return measure_oversubscription(&options);
+}
+
+static int run_chosen(void)
+{
+	if (opt.instructions)
+		return count_instructions(opt.lane, opt.gpu);
+	return opt.oversub || opt.hotset ? run_oversub() : run();
+}
+
 int main(int argc, char **argv)
 {
 	int ret;
@@ -530,7 +563,7 @@ int main(int argc, char **argv)
 		return usage();
 	/* Lines appear as they are written, also in a guest's log. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	ret = opt.instructions ? count_instructions(opt.lane, opt.gpu) : run();
+	ret = run_chosen();
 	dmirror_mover.close();
 	uvm_mover.close();
 	if (ret)
