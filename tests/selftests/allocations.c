@@ -79,6 +79,7 @@ struct subject {
 	char *p;		/* pattern SEED */
 	char *q;		/* pattern OTHER_SEED */
 	bool zero;		/* @p is a hole */
+	unsigned long left;	/* pages that didn't move */
 	int event;
 	/* answers: pages of the process must not be missing when the kernel writes them */
 	struct uvm_migrate m;
@@ -156,6 +157,7 @@ static void fail_each(struct subject *s, const struct operation *op)
 	bool hit = true;
 	int ret;
 
+	s->left = 0;
 	if (op->only && op->only != (int)s->f.gpu.memory_kind)
 		return;
 	for (n = 1; hit && n < MAX_FAILURES; n++) {
@@ -175,7 +177,8 @@ static void fail_each(struct subject *s, const struct operation *op)
 		buffers_free(s);
 	}
 	EXPECT_TRUE(!hit);
-	harness_note("%s: %u allocations, %u times ENOMEM", op->name, n - 2, denied);
+	harness_note("%s: %u allocations, %u times ENOMEM, %lu pages didn't move", op->name,
+		     n - 2, denied, s->left);
 }
 
 static void subject_open(struct subject *s, const struct variant *v)
@@ -235,6 +238,7 @@ static int run_home(struct subject *s)
 static void moved_after(struct subject *s, int ret)
 {
 	expect_accounts(&s->m);
+	s->left += skipped(&s->m);
 	if (!ret)
 		EXPECT_EQ(s->m.out_done, s->length);
 	/* and now nothing is in its way */
@@ -389,7 +393,8 @@ static void expect_usable(struct subject *s, bool registered)
 	fix_to_cpu(&s->f, s->p, s->length);
 }
 
-static bool fail_register(struct subject *s, unsigned int n, bool first)
+static bool fail_register(struct subject *s, unsigned int n, bool first,
+			  unsigned int *denied)
 {
 	bool hit;
 	int ret;
@@ -401,6 +406,7 @@ static bool fail_register(struct subject *s, unsigned int n, bool first)
 	hit = has_failed();
 	harness_check(!ret || (hit && ret == -ENOMEM), false, __FILE__, __LINE__,
 		      "UVM_REGISTER_GPU, failure %u: %d", n, ret);
+	*denied += !!ret;
 	expect_usable(s, !ret);
 	return hit;
 }
@@ -424,7 +430,7 @@ static bool fail_unregister(struct subject *s, unsigned int n)
 TEST_VT(registration, devices, 60)
 {
 	struct subject s;
-	unsigned int n;
+	unsigned int n, denied = 0;
 	bool hit = true;
 
 	failures_need();
@@ -433,9 +439,11 @@ TEST_VT(registration, devices, 60)
 	gpu_need(v->kind, 0, &s.f.gpu);
 	open_bare(&s);
 	for (n = 1; hit && n < MAX_FAILURES; n++)
-		hit = fail_register(&s, n, n == 1);
+		hit = fail_register(&s, n, n == 1, &denied);
 	EXPECT_TRUE(!hit);
-	harness_note("UVM_REGISTER_GPU: %u allocations", n - 2);
+	/* what fails does fail: this one can't do without */
+	EXPECT_GT(denied, 0);
+	harness_note("UVM_REGISTER_GPU: %u allocations, %u times ENOMEM", n - 2, denied);
 	for (hit = true, n = 1; hit && n < MAX_FAILURES; n++)
 		hit = fail_unregister(&s, n);
 	EXPECT_TRUE(!hit);
@@ -467,11 +475,20 @@ static void fail_one(const char *directory, unsigned int interval)
 	ASSERT_TRUE(say(directory, "probability", 100));
 }
 
-/* It may be this one's own that fails; but no other does then. */
-static void fail_no_more(const char *directory)
+/*
+ * Did it fail, as far as can be told? It may be this one's own that does; but no other
+ * then.
+ */
+static bool fail_no_more(const char *directory)
 {
+	char path[100];
+	bool hit;
+
+	snprintf(path, sizeof(path), "%stimes", directory);
+	hit = !read_number(path);
 	EXPECT_TRUE(say(directory, "probability", 0) || say(directory, "probability", 0));
 	EXPECT_TRUE(say(directory, "times", 0));
+	return hit;
 }
 
 /* Each word is as it was, or turned once: what was served before the fault. */
@@ -502,10 +519,12 @@ static void replace_channel(struct subject *s)
 	ASSERT_RET(channel_create(s->f.s.fd, s->f.gpu.uuid, &s->f.channel), 0);
 }
 
-/* Returns true if the channel was stopped. */
-static bool turn_failing(struct subject *s, const char *directory, unsigned int interval)
+/* Returns true if an allocation failed; @stopped counts channels. */
+static bool turn_failing(struct subject *s, const char *directory, unsigned int interval,
+			 unsigned int *stopped)
 {
 	struct uvm_sim_cmd c = CMD(XOR, .length = s->length, .arg0 = KEY);
+	bool hit;
 	int ret;
 
 	buffers_make(s);
@@ -513,7 +532,7 @@ static bool turn_failing(struct subject *s, const char *directory, unsigned int 
 	c.dst = ADDR(s->p);
 	fail_one(directory, interval);
 	ret = channel_run(s->f.s.fd, s->f.channel, &c, 1);
-	fail_no_more(directory);
+	hit = fail_no_more(directory);
 	harness_check(!ret || ret == -ECANCELED || ret == -ENOMEM, false, __FILE__,
 		      __LINE__, "interval %u: %d", interval, ret);
 	EXPECT_TRUE(WAIT_FOR(all_accounted(s)));
@@ -523,20 +542,22 @@ static bool turn_failing(struct subject *s, const char *directory, unsigned int 
 		replace_channel(s);
 	ASSERT_RET(limit_pages(&s->f, 0, 0), 0);
 	buffers_free(s);
-	return ret == -ECANCELED;
+	*stopped += ret == -ECANCELED;
+	return hit;
 }
 
 TEST_VT(gpu_faults, devices, 60)
 {
-	unsigned int i, rounds = harness_rounds(40), stopped = 0;
+	unsigned int i, rounds = harness_rounds(40), hits = 0, stopped = 0;
 	uint64_t rng = harness_seed;
 	struct subject s;
 
 	subject_open(&s, v);
 	for (i = 0; i < rounds; i++)
-		stopped += turn_failing(&s, i & 1 ? PAGES : SLAB,
-					1 + harness_random(&rng) % INTERVALS);
-	harness_note("%u of %u channels were stopped", stopped, rounds);
+		hits += turn_failing(&s, i & 1 ? PAGES : SLAB,
+				     1 + harness_random(&rng) % INTERVALS, &stopped);
+	harness_note("%u rounds, %u failures, %u channels stopped", rounds, hits, stopped);
+	EXPECT_GT(hits, 0);
 	fix_close(&s.f);
 }
 
