@@ -16,9 +16,11 @@
 #define HOT_SHARE	4	/* a fourth of the GPU's memory is hot */
 #define SLICE_SHARE	8
 #define HOT_WARMUP	10
-#define HOT_PASSES	16
-#define PASSES		9
-#define SLOW_PASSES	5
+#define HOT_PASSES	8
+#define PASSES		5
+#define SLOW_PASSES	3
+/* On fresh memory each, in turns with the other GPU. */
+#define ROUNDS		3
 
 static const double ratios[] = { 0.5, 0.75, 1, 1.25, 1.5, 2, 3, MAX_SWEEP };
 
@@ -128,20 +130,46 @@ static int sweep_point(enum pattern pattern, enum page_mode mode, size_t memory,
 	return sweep_run(&run, out);
 }
 
+static void print_point(enum pattern pattern, enum page_mode mode, double ratio,
+			double rate, double fits, const struct pass *pass)
+{
+	printf("SWEEP,%s,%s,%.2f,%.1f,%.1f,%.3f,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
+	       pattern_names[pattern], mode == MODE_4K ? "4k" : "thp", ratio, rate,
+	       fits, fits / rate, pass->faults, pass->evictions.evicted,
+	       pass->evictions.refaulted);
+}
+
+/* What is counted is that of the last round. */
+static int sweep_ratio(enum pattern pattern, enum page_mode mode, size_t memory,
+		       double ratio)
+{
+	struct series rates[] = { [SMALL] = { 0 }, [LARGE] = { 0 } };
+	struct point point[] = { [SMALL] = { 0 }, [LARGE] = { 0 } };
+	int ret = 0;
+
+	for (int i = 0; i < 2 * ROUNDS && !ret; i++) {
+		enum which_gpu which = i % 2 ? SMALL : LARGE;
+
+		point[which] = (struct point){ 0 };
+		ret = sweep_point(pattern, mode, memory, ratio, which, &point[which]) ||
+		      series_add(&rates[which], point[which].rate);
+	}
+	if (!ret) {
+		series_sort(&rates[SMALL]);
+		series_sort(&rates[LARGE]);
+		print_point(pattern, mode, ratio, series_median(&rates[SMALL]),
+			    series_median(&rates[LARGE]), &point[SMALL].pass);
+	}
+	free(rates[SMALL].value);
+	free(rates[LARGE].value);
+	return ret;
+}
+
 static int sweep_pattern(enum pattern pattern, enum page_mode mode, size_t memory)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(ratios); i++) {
-		struct point fits = { 0 }, point = { 0 };
-
-		if (sweep_point(pattern, mode, memory, ratios[i], LARGE, &fits) ||
-		    sweep_point(pattern, mode, memory, ratios[i], SMALL, &point))
+	for (size_t i = 0; i < ARRAY_SIZE(ratios); i++)
+		if (sweep_ratio(pattern, mode, memory, ratios[i]))
 			return -1;
-		printf("SWEEP,%s,%s,%.2f,%.1f,%.1f,%.3f,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
-		       pattern_names[pattern], mode == MODE_4K ? "4k" : "thp",
-		       ratios[i], point.rate, fits.rate, fits.rate / point.rate,
-		       point.pass.faults, point.pass.evictions.evicted,
-		       point.pass.evictions.refaulted);
-	}
 	return 0;
 }
 
