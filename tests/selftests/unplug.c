@@ -464,6 +464,9 @@ static void locked_round(const struct plan *plan, const struct variant *v,
 	pid_t pid;
 	char byte;
 
+	/* where there are no delays, before anybody waits for them */
+	delays_need_at("cpu-fault", LOCK_US);
+	delays_off();
 	core_parameter_set("park_after_ms", PARK_MS);
 	ASSERT_EQ(pipe(ready), 0);
 	ASSERT_EQ(pipe(go), 0);
