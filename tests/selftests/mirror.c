@@ -1200,6 +1200,7 @@ TEST_VT(hmm_migrate_anon_huge_zero_err, huge_only, 60)
 	fix_to_gpu(&f, p, HUGE);
 	EXPECT_EQ(fix_gpu_sum(&f, p, HUGE), 0);
 	EXPECT_BYTES(p + 2 * PAGE, PAGE, 0);
+	fix_in_place(f.s.fd, p, HUGE);
 	migrate_half(&f, q, 0);
 	EXPECT_BYTES(q, HUGE, 0);
 	room = HUGE / 2 + fix_on_gpu(&f, p, HUGE) * PAGE;
