@@ -536,9 +536,9 @@ TEST_VT(own_kill, devices_huge, 60)
 	HOG_DO(&in, HOG_TAKE);
 	HOG_DO(&out, HOG_TAKE);
 	fix_open(&f, v);
-	/* a huge page that can't be charged is refused, and nobody killed for it */
+	/* UVM_MIGRATE of a huge hole is refused if that can't be charged: nobody is killed */
 	for (how = 0; how < NR_EXCESSES; how++)
-		if (how != FAULTED || !f.huge)
+		if (how != MIGRATED || !f.huge)
 			exceed(v, &f, how);
 	HOG_DO(&in, HOG_USE);
 	HOG_DO(&out, HOG_USE);
