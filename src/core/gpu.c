@@ -330,6 +330,9 @@ static void uvm_gpu_reap(struct work_struct *work)
 /* The last of its pages, which may be gone already, takes a parked GPU along. */
 static void uvm_gpu_leave_behind(struct uvm_gpu *gpu)
 {
+	/* Who frees the last page meanwhile has it reaped: that waits for us. */
+	int srcu = uvm_mirror_look_begin();
+
 	__module_get(THIS_MODULE);
 	uvm_devmem_bequeath(&gpu->mem);
 	WRITE_ONCE(gpu->left, true);
@@ -337,6 +340,7 @@ static void uvm_gpu_leave_behind(struct uvm_gpu *gpu)
 	smp_mb();
 	if (uvm_gpu_is_last(gpu))
 		queue_work(uvm_evacuate_wq, &gpu->reaper);
+	uvm_mirror_look_end(srcu);
 }
 
 /**
