@@ -59,6 +59,16 @@ void expect_taken(struct fix *f, const void *p, size_t length)
 	EXPECT_EQ(m.out_moved + m.out_already, length / PAGE);
 }
 
+void expect_gone(struct fix *f, const char *p, size_t pages)
+{
+	EXPECT_EQ(fix_on_gpu(f, p, pages * PAGE), 0);
+}
+
+void expect_there(struct fix *f, const char *p, size_t pages)
+{
+	EXPECT_EQ(fix_on_gpu(f, p, pages * PAGE), pages);
+}
+
 /* ---- memory ---- */
 
 #define TOO_MUCH	(64UL << 20)

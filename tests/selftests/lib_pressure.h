@@ -33,6 +33,15 @@ int limit_pages(struct fix *f, unsigned long limit, unsigned long reserved);
 int to_gpu(struct fix *f, const void *p, size_t length, struct uvm_migrate *m);
 /* all of it moves, or was there: it may have had to go again since */
 void expect_taken(struct fix *f, const void *p, size_t length);
+/* of the @pages at @p none is in the GPU's memory, or all are */
+void expect_gone(struct fix *f, const char *p, size_t pages);
+void expect_there(struct fix *f, const char *p, size_t pages);
+
+/*
+ * Bytes: who takes so much leaves nothing of what was there before. What was used since
+ * it was brought has a second chance, and no third one.
+ */
+#define ENOUGH(room)	(2 * (room) * PAGE)
 
 /* What a test wants, or it SKIPs: before it forks anybody. Returns the GPU's pages. */
 size_t pressure_need(const struct variant *v);
