@@ -263,11 +263,15 @@ struct uvm_gpu_channel {
  *
  * @copy: start a batch of @count segments, in order, on copy engine @engine;
  *	batches of different engines, and of one engine too, may overlap if their
- *	addresses don't. @segments stays valid until the fence signals. Returns a
- *	fence reference for the caller, or an ERR_PTR: -ENOMEM, -ENODEV; then
- *	nothing was started. The fence signals with an error if any segment
- *	failed. May sleep; called under mmap_lock and page locks. The signalling
- *	path allocates nothing.
+ *	addresses don't. @segments stays valid until the fence signals. If @after is
+ *	not NULL no access is made before that fence has signaled, be it with an
+ *	error; @copy doesn't wait for it, and takes a reference if it needs one. It is
+ *	a fence of an earlier @copy of the same GPU, whatever the engine, and that one
+ *	came after nothing. A reset that comes first ends the batch all the same.
+ *	Returns a fence reference for the caller, or an ERR_PTR: -ENOMEM, -ENODEV;
+ *	then nothing was started. The fence signals with an error if any segment
+ *	failed. May sleep; called under mmap_lock and page locks, and, for free
+ *	memory, while nobody uses the GPU. The signalling path allocates nothing.
  *
  * @peer_access: can the page tables and the copy engines of @gpu address all memory of
  *	@peer, by UVM_APERTURE_PEER? Optional; without it they can't. @peer is any GPU
@@ -338,7 +342,7 @@ struct uvm_gpu_ops {
 
 	struct dma_fence *(*copy)(struct uvm_gpu *gpu, unsigned int engine,
 				  const struct uvm_gpu_segment *segments,
-				  unsigned int count);
+				  unsigned int count, struct dma_fence *after);
 
 	bool (*peer_access)(struct uvm_gpu *gpu, struct uvm_gpu *peer);
 

@@ -120,7 +120,7 @@ static int uvm_copy_start_part(struct uvm_copy *copy, struct uvm_copy_part *part
 	part->engine = (unsigned int)atomic_inc_return(&gpu->next_engine) %
 		       gpu->desc.copy_engines;
 	part->fence = gpu->desc.ops->copy(gpu, part->engine, copy->seg + part->first,
-					  part->nr);
+					  part->nr, NULL);
 	if (!IS_ERR(part->fence))
 		return 0;
 	/* -ETIMEDOUT is about a batch that was begun. */

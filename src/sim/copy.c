@@ -10,7 +10,8 @@
  * &sim_ce.lock guards the queue and what runs; it is never held while a fence is
  * signaled. A reset empties the queue, has the thread drop what it runs, waits
  * for it to say so, and signals the rest: after that no access is made for any of
- * them. Jobs of one engine complete in order. The thread looks for a reset every
+ * them. Jobs of one engine complete in order, so one that must come after the fence of
+ * another engine keeps those behind it waiting, too. The thread looks for a reset every
  * 64 KiB.
  *
  * A fence points into this module. Each is counted, and the GPU's removal waits
@@ -43,6 +44,9 @@
  * @segments: the core's; gone once the fence has signaled
  * @count: number of @segments
  * @peers: numbers of the GPUs that the segments name
+ * @after: a fence that it must come after, or NULL
+ * @after_cb: on it, until it has signaled
+ * @ready: it has
  */
 struct sim_job {
 	struct dma_fence fence;
@@ -52,6 +56,9 @@ struct sim_job {
 	const struct uvm_gpu_segment *segments;
 	unsigned int count;
 	unsigned long peers;
+	struct dma_fence *after;
+	struct dma_fence_cb after_cb;
+	bool ready;
 };
 static_assert(offsetof(struct sim_job, fence) == 0);
 
@@ -285,8 +292,36 @@ static int use_peers(struct sim_job *job)
 	return 0;
 }
 
+/* Under the lock of the fence: no more of the job is touched after @ready is set. */
+static void after_signaled(struct dma_fence *fence, struct dma_fence_cb *cb)
+{
+	struct sim_job *job = container_of(cb, struct sim_job, after_cb);
+	struct sim_ce *ce = job->ce;
+
+	/* Pairs with the acquire in take_job(). */
+	smp_store_release(&job->ready, true);
+	wake_up(&ce->work);
+}
+
+/* Before it is queued. */
+static void come_after(struct sim_job *job, struct dma_fence *after)
+{
+	job->ready = true;
+	if (!after)
+		return;
+	job->ready = false;
+	job->after = dma_fence_get(after);
+	if (dma_fence_add_callback(after, &job->after_cb, after_signaled))
+		job->ready = true;
+}
+
 static void finish_job(struct sim_job *job, int error)
 {
+	/* If it is being called, this waits: it runs under the lock of the fence. */
+	if (job->after) {
+		dma_fence_remove_callback(job->after, &job->after_cb);
+		dma_fence_put(job->after);
+	}
 	unuse_peers(job);
 	if (error) {
 		sim_count(job->ce->gpu, SIM_STAT_BATCH_ERRORS, 1);
@@ -303,6 +338,9 @@ static struct sim_job *take_job(struct sim_ce *ce)
 	spin_lock(&ce->lock);
 	if (!ce->resetting)
 		job = list_first_entry_or_null(&ce->queue, struct sim_job, node);
+	/* Pairs with after_signaled(): what the other engine wrote is seen. */
+	if (job && !smp_load_acquire(&job->ready))
+		job = NULL;
 	if (job) {
 		list_del_init(&job->node);
 		WRITE_ONCE(ce->current_job, &job->fence);
@@ -365,7 +403,7 @@ static struct sim_job *job_alloc(struct sim_ce *ce,
 
 struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
 			   const struct uvm_gpu_segment *segments,
-			   unsigned int count)
+			   unsigned int count, struct dma_fence *after)
 {
 	struct sim_gpu *gpu = uvm_gpu_priv(core);
 	struct sim_job *job;
@@ -377,6 +415,7 @@ struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
 	job = job_alloc(ce, segments, count);
 	if (IS_ERR(job))
 		return ERR_CAST(job);
+	come_after(job, after);
 
 	spin_lock(&ce->lock);
 	dma_fence_init(&job->fence, &job_fence_ops, &job->lock, ce->context,

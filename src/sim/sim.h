@@ -459,7 +459,7 @@ int sim_ces_init(struct sim_gpu *gpu);
 void sim_ces_fini(struct sim_gpu *gpu);
 struct dma_fence *sim_copy(struct uvm_gpu *core, unsigned int engine,
 			   const struct uvm_gpu_segment *segments,
-			   unsigned int count);
+			   unsigned int count, struct dma_fence *after);
 void sim_ce_reset(struct sim_ce *ce);
 
 /* peer.c */

@@ -98,7 +98,7 @@ static const struct dma_fence_ops copy_fence_ops = {
 
 static struct dma_fence *copy_hang(struct uvm_gpu *gpu, unsigned int engine,
 				   const struct uvm_gpu_segment *segments,
-				   unsigned int count)
+				   unsigned int count, struct dma_fence *after)
 {
 	struct copy_hung *hung = container_of(gpu, struct copy_hung, gpu);
 
