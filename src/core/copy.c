@@ -8,9 +8,13 @@
  * pages back: if even the reset fails, the caller is told to leak them, and the GPU gets
  * no copies any more, so that no more is lost. If such a batch is about the memory of
  * another GPU, that stays where it is until the fence signals after all: &uvm_gpu.strays.
+ *
+ * A batch that is about memory which is being filled with zeroes (scrub.c) comes after the
+ * fill: the backend starts it then, and nobody waits before uvm_copy_finish().
  */
 #include "core.h"
 
+#include <linux/dma-fence.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -31,6 +35,9 @@ void uvm_copy_init(struct uvm_copy *copy, struct uvm_gpu *gpu,
 	copy->max = max;
 	copy->parts = 0;
 	copy->error = 0;
+	copy->after = NULL;
+	copy->relies = false;
+	copy->unclean = false;
 }
 
 static bool uvm_copy_merge(struct uvm_gpu_segment *last,
@@ -58,6 +65,68 @@ void uvm_copy_add(struct uvm_copy *copy, const struct uvm_gpu_segment *seg)
 		return;
 	if (!WARN_ON_ONCE(copy->nr == copy->max))
 		copy->seg[copy->nr++] = *seg;
+}
+
+/* What the fill that it relied on made. */
+static void uvm_copy_end_after(struct uvm_copy *copy)
+{
+	if (copy->after && copy->relies && dma_fence_get_status(copy->after) < 0)
+		copy->unclean = true;
+	dma_fence_put(copy->after);
+	copy->after = NULL;
+	copy->relies = false;
+}
+
+/*
+ * The batch comes after @fence, a reference that it takes over. There is one fill at a
+ * time: if there was another fence, that has signaled.
+ */
+static void uvm_copy_come_after(struct uvm_copy *copy, struct dma_fence *fence, bool relies)
+{
+	if (copy->after && copy->after != fence)
+		uvm_copy_end_after(copy);
+	if (copy->after)
+		dma_fence_put(fence);
+	copy->after = fence;
+	copy->relies |= relies;
+}
+
+/**
+ * uvm_copy_zero() - make memory of the GPU contain zeroes
+ * @copy: not started yet; a segment is added if they don't yet, as uvm_copy_add() does
+ * @dst: address of pages that were taken for this batch
+ * @length: bytes from there, in one chunk
+ */
+void uvm_copy_zero(struct uvm_copy *copy, u64 dst, u32 length)
+{
+	struct uvm_gpu_segment seg = {
+		.kind = UVM_COPY_FILL,
+		.dst = dst,
+		.length = length,
+	};
+	struct dma_fence *after;
+
+	if (!uvm_scrub_zeroed(copy->gpu, dst, length, &after))
+		uvm_copy_add(copy, &seg);
+	else if (after)
+		uvm_copy_come_after(copy, after, true);
+}
+
+/* Of what it writes, some may be being filled. */
+static void uvm_copy_order(struct uvm_copy *copy)
+{
+	struct dma_fence *fence;
+	unsigned int i;
+
+	for (i = 0; i < copy->nr; i++) {
+		const struct uvm_gpu_segment *seg = &copy->seg[i];
+
+		if (seg->dst_aperture != UVM_APERTURE_DEVICE)
+			continue;
+		fence = uvm_scrub_after(copy->gpu, seg->dst, seg->length);
+		if (fence)
+			uvm_copy_come_after(copy, fence, false);
+	}
 }
 
 /* So much is worth the time of a second engine. */
@@ -120,11 +189,17 @@ static int uvm_copy_start_part(struct uvm_copy *copy, struct uvm_copy_part *part
 	part->engine = (unsigned int)atomic_inc_return(&gpu->next_engine) %
 		       gpu->desc.copy_engines;
 	part->fence = gpu->desc.ops->copy(gpu, part->engine, copy->seg + part->first,
-					  part->nr, NULL);
+					  part->nr, copy->after);
 	if (!IS_ERR(part->fence))
 		return 0;
 	/* -ETIMEDOUT is about a batch that was begun. */
 	return part->fence == ERR_PTR(-ETIMEDOUT) ? -EIO : PTR_ERR(part->fence);
+}
+
+static void uvm_copy_over(struct uvm_gpu *gpu)
+{
+	if (atomic_dec_and_test(&gpu->batches))
+		uvm_scrub_idle(gpu);
 }
 
 /**
@@ -140,14 +215,22 @@ int uvm_copy_start(struct uvm_copy *copy)
 
 	if (!copy->nr)
 		return 0;
-	if (READ_ONCE(copy->gpu->lost))
+	if (READ_ONCE(copy->gpu->lost)) {
+		uvm_copy_end_after(copy);
 		return -EIO;
+	}
+	uvm_copy_order(copy);
 	parts = uvm_copy_divide(copy);
+	atomic_inc(&copy->gpu->batches);
 	while (copy->parts < parts && !copy->error) {
 		copy->error = uvm_copy_start_part(copy, &copy->part[copy->parts]);
 		copy->parts += !copy->error;
 	}
-	return copy->parts ? 0 : copy->error;
+	if (copy->parts)
+		return 0;
+	uvm_copy_end_after(copy);
+	uvm_copy_over(copy->gpu);
+	return copy->error;
 }
 
 /* The engine did not answer in time. Whether this helped, the fence tells. */
@@ -249,6 +332,28 @@ static int uvm_copy_finish_part(struct uvm_copy *copy, struct uvm_copy_part *par
 	return ret;
 }
 
+/*
+ * The fill has a time limit of its own, and who started it waits for it, resets the engine,
+ * and declares the GPU lost if that doesn't help.
+ */
+static int uvm_copy_finish_after(struct uvm_copy *copy)
+{
+	struct uvm_gpu *gpu = copy->gpu;
+	bool over = true;
+
+	if (copy->after) {
+		while (!dma_fence_wait_timeout(copy->after, false,
+				msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
+			if (READ_ONCE(gpu->lost))
+				break;
+		over = dma_fence_is_signaled(copy->after);
+		uvm_copy_end_after(copy);
+	}
+	if (!over)
+		return -ETIMEDOUT;
+	return copy->unclean ? -EIO : 0;
+}
+
 /**
  * uvm_copy_finish() - wait until the batch is over
  * @copy: the batch; an empty one is over
@@ -265,11 +370,16 @@ int uvm_copy_finish(struct uvm_copy *copy)
 	int ret = copy->error, err;
 	unsigned int i;
 
+	err = uvm_copy_finish_after(copy);
+	if (err == -ETIMEDOUT || !ret)
+		ret = err;
 	for (i = 0; i < copy->parts; i++) {
 		err = uvm_copy_finish_part(copy, &copy->part[i]);
 		if (err == -ETIMEDOUT || !ret)
 			ret = err;
 	}
+	if (copy->parts)
+		uvm_copy_over(copy->gpu);
 	copy->parts = 0;
 	copy->error = 0;
 	return ret;

@@ -139,10 +139,12 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
  * @strays: batches of other GPUs that may read its memory for ever: their engines could
  *	not be reset
+ * @batches: batches of its engines that are not over
  * @stats: what its faults, and those of the CPU in its memory, took
  * @windows: what CPU faults in its memory brought home last
  * @lru: who uses its memory; not for UVM_MEMORY_NUMA
  * @events: who wants to know when its memory gets scarce
+ * @scrub: fills what is free; not for UVM_MEMORY_NUMA
  * @debugfs: the account of its memory; not for UVM_MEMORY_NUMA
  * @parked: its pages are in @copies, and its backend has let go of it: @desc.ops and
  *	@desc.dev are gone. Set once, under uvm_gpus_lock; read inside
@@ -173,10 +175,12 @@ struct uvm_gpu {
 	atomic_t next_engine;
 	bool lost;
 	atomic_t strays;
+	atomic_t batches;
 	struct uvm_stats stats;
 	struct uvm_windows windows;
 	struct uvm_lru lru;
 	struct uvm_memory_events events;
+	struct uvm_scrub *scrub;
 	struct dentry *debugfs;
 	bool parked;
 	struct list_head parked_link;
@@ -748,6 +752,10 @@ struct uvm_copy_part {
  * @parts: parts that were started
  * @part: those
  * @error: why not all were
+ * @after: a fence that the batch is started after, or that makes the zeroes which it
+ *	relies on, or NULL
+ * @relies: it relies on @after
+ * @unclean: it relied on zeroes which weren't made
  */
 struct uvm_copy {
 	struct uvm_gpu *gpu;
@@ -757,13 +765,27 @@ struct uvm_copy {
 	unsigned int parts;
 	struct uvm_copy_part part[UVM_COPY_PARTS];
 	int error;
+	struct dma_fence *after;
+	bool relies;
+	bool unclean;
 };
 
 void uvm_copy_init(struct uvm_copy *copy, struct uvm_gpu *gpu,
 		   struct uvm_gpu_segment *seg, unsigned int max);
 void uvm_copy_add(struct uvm_copy *copy, const struct uvm_gpu_segment *seg);
+void uvm_copy_zero(struct uvm_copy *copy, u64 dst, u32 length);
 int uvm_copy_start(struct uvm_copy *copy);
 int uvm_copy_finish(struct uvm_copy *copy);
+
+/* ---- zeroes (scrub.c) ---- */
+
+int uvm_scrub_init(struct uvm_gpu *gpu);
+void uvm_scrub_stop(struct uvm_gpu *gpu);
+void uvm_scrub_fini(struct uvm_gpu *gpu);
+void uvm_scrub_kick(struct uvm_gpu *gpu);
+void uvm_scrub_idle(struct uvm_gpu *gpu);
+struct dma_fence *uvm_scrub_after(struct uvm_gpu *gpu, u64 dst, u64 length);
+bool uvm_scrub_zeroed(struct uvm_gpu *gpu, u64 dst, u64 length, struct dma_fence **after);
 
 /* ---- migration (migrate.c) and residency (residency.c) ---- */
 

@@ -214,9 +214,9 @@ DEFINE_SHOW_ATTRIBUTE(uvm_memory);
 
 static void uvm_show_account(struct seq_file *m, const struct uvm_devmem_account *account)
 {
-	seq_printf(m, " %lu %lu %lu %lu %lu\n", account->used,
+	seq_printf(m, " %lu %lu %lu %lu %lu %lu\n", account->used,
 		   account->free[UVM_DEVMEM_2M], account->free[UVM_DEVMEM_64K],
-		   account->free[UVM_DEVMEM_4K], account->zeroed);
+		   account->free[UVM_DEVMEM_4K], account->zeroed, account->lost);
 }
 
 static void uvm_account_add(struct uvm_devmem_account *sum,
@@ -228,6 +228,7 @@ static void uvm_account_add(struct uvm_devmem_account *sum,
 	for (size = 0; size < UVM_DEVMEM_SIZES; size++)
 		sum->free[size] += account->free[size];
 	sum->zeroed += account->zeroed;
+	sum->lost += account->lost;
 }
 
 /*
@@ -241,7 +242,7 @@ static int uvm_chunks_show(struct seq_file *m, void *unused)
 	struct uvm_devmem_account sum = { }, account;
 	unsigned long i, nr_free = 0, nr_used = 0;
 
-	seq_puts(m, "chunk used free-2m free-64k free-4k zeroed\n");
+	seq_puts(m, "chunk used free-2m free-64k free-4k zeroed lost\n");
 	for (i = 0; i < gpu->mem.nr_chunks; i++) {
 		uvm_devmem_account(&gpu->mem, i, &account);
 		uvm_account_add(&sum, &account);

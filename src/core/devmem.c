@@ -95,6 +95,20 @@ static unsigned int uvm_devmem_home(const struct uvm_devmem *mem)
 	return raw_smp_processor_id() % mem->nr_zones;
 }
 
+static unsigned int uvm_devmem_take_any(struct uvm_devmem *mem, unsigned long *index,
+					unsigned int count, bool zeroed)
+{
+	unsigned int home = uvm_devmem_home(mem), nr = 0, n;
+
+	while (count - nr >= UVM_CHUNK_PAGES) {
+		n = uvm_devmem_take_chunk(mem, home, index + nr, zeroed);
+		if (!n)
+			break;
+		nr += n;
+	}
+	return nr + uvm_devmem_take(mem, home, index + nr, count - nr, zeroed);
+}
+
 /**
  * uvm_devmem_alloc() - take pages
  * @mem: the memory
@@ -110,15 +124,14 @@ static unsigned int uvm_devmem_home(const struct uvm_devmem *mem)
 unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			      unsigned int count)
 {
-	unsigned int home = uvm_devmem_home(mem), nr = 0, n;
+	return uvm_devmem_take_any(mem, index, count, false);
+}
 
-	while (count - nr >= UVM_CHUNK_PAGES) {
-		n = uvm_devmem_take_chunk(mem, home, index + nr, false);
-		if (!n)
-			break;
-		nr += n;
-	}
-	return nr + uvm_devmem_take(mem, home, index + nr, count - nr, false);
+/* The same, of pages that contain zeroes rather than of others: uvm_devmem_zeroed(). */
+unsigned int uvm_devmem_alloc_zeroed(struct uvm_devmem *mem, unsigned long *index,
+				     unsigned int count)
+{
+	return uvm_devmem_take_any(mem, index, count, true);
 }
 
 /**
@@ -162,6 +175,92 @@ void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
 	WARN_ON(!uvm_zone_put(zone, chunk, first, first + count));
 	if (READ_ONCE(mem->watched))
 		uvm_devmem_note_peak(mem);
+}
+
+/* ---- zeroes ---- */
+
+/**
+ * uvm_devmem_zeroed() - did pages contain zeroes when they were taken?
+ * @mem: the memory
+ * @index: the first one, which is the caller's
+ * @count: how many, in the same chunk
+ *
+ * If their chunk is being filled, they will.
+ *
+ * Return: true if all of them did.
+ */
+bool uvm_devmem_zeroed(struct uvm_devmem *mem, unsigned long index, unsigned int count)
+{
+	unsigned int first = index % UVM_CHUNK_PAGES;
+
+	return uvm_chunk_is_zero(&mem->chunks[index / UVM_CHUNK_PAGES], first, first + count);
+}
+
+/**
+ * uvm_devmem_swap_zeroed() - exchange a chunk for one that contains zeroes
+ * @mem: the memory
+ * @index: of uvm_devmem_alloc_block(); of another block afterwards, if there is one
+ *
+ * Any context.
+ */
+void uvm_devmem_swap_zeroed(struct uvm_devmem *mem, unsigned long *index)
+{
+	unsigned long other = index[0];
+
+	if (uvm_devmem_zeroed(mem, other, UVM_CHUNK_PAGES) ||
+	    !uvm_devmem_take_chunk(mem, uvm_devmem_home(mem), index, true))
+		return;
+	uvm_devmem_free(mem, other, UVM_CHUNK_PAGES);
+}
+
+/**
+ * uvm_devmem_scrub_take() - keep back a chunk that is free and dirty
+ * @mem: the memory
+ *
+ * It counts as free still. Until uvm_devmem_scrub_put() nobody gets it.
+ *
+ * Return: its number, or -1 if there is none, or none to spare.
+ */
+long uvm_devmem_scrub_take(struct uvm_devmem *mem)
+{
+	struct uvm_devmem_chunk *chunk;
+	struct uvm_devmem_zone *zone;
+
+	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
+		chunk = uvm_zone_take_dirty(zone);
+		if (chunk)
+			return chunk - mem->chunks;
+	}
+	return -1;
+}
+
+/**
+ * uvm_devmem_scrub_put() - let others have it
+ * @mem: the memory
+ * @nr: from uvm_devmem_scrub_take()
+ * @zeroed: it is being filled, and whoever gets it finds out (scrub.c)
+ */
+void uvm_devmem_scrub_put(struct uvm_devmem *mem, unsigned long nr, bool zeroed)
+{
+	struct uvm_devmem_chunk *chunk = &mem->chunks[nr];
+
+	uvm_zone_put_scrubbed(uvm_chunk_zone(mem, chunk), chunk, zeroed);
+}
+
+/**
+ * uvm_devmem_scrub_failed() - it isn't zeroed after all
+ * @mem: the memory
+ * @nr: put as being filled
+ * @lost: an engine may write to it for ever: nobody gets pages of it any more
+ */
+void uvm_devmem_scrub_failed(struct uvm_devmem *mem, unsigned long nr, bool lost)
+{
+	struct uvm_devmem_chunk *chunk = &mem->chunks[nr];
+
+	if (lost)
+		uvm_zone_lose(uvm_chunk_zone(mem, chunk), chunk);
+	else
+		uvm_zone_unzero(uvm_chunk_zone(mem, chunk), chunk);
 }
 
 /* ---- numbers ---- */

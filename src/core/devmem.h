@@ -44,11 +44,13 @@ struct uvm_devmem_piece {
  * struct uvm_devmem_chunk - 2 MiB of device memory
  * @link: in &uvm_devmem_zone.free if all of it is free
  * @used: pages allocated
+ * @lost: an engine may write to it for ever: no page of it is handed out any more
  * @pieces: by address
  */
 struct uvm_devmem_chunk {
 	struct list_head link;
 	unsigned int used;
+	bool lost;
 	struct uvm_devmem_piece pieces[UVM_CHUNK_PIECES];
 };
 
@@ -60,6 +62,7 @@ struct uvm_devmem_chunk {
  * @owner: the module that is pinned while @used is not 0; NULL once it is gone
  * @npages: its size
  * @used: pages allocated
+ * @busy: pages that are free, but on no list, since somebody is about to scrub them
  * @nr_free: pages on the lists of each size
  * @free: what is free, by size and by whether it is zeroed: chunks that are free as a
  *	whole, and contain nothing but zeroes; pieces that are, of other chunks; and
@@ -71,6 +74,7 @@ struct uvm_devmem_zone {
 	struct module *owner;
 	unsigned long npages;
 	unsigned long used;
+	unsigned long busy;
 	unsigned long nr_free[UVM_DEVMEM_SIZES];
 	struct list_head free[UVM_DEVMEM_SIZES][2];
 } ____cacheline_aligned_in_smp;
@@ -108,11 +112,13 @@ struct uvm_devmem {
 /**
  * struct uvm_devmem_account - where pages are
  * @used: allocated
+ * @lost: of those, how many are in a chunk that is lost
  * @free: free, by the size in which they can be handed out
  * @zeroed: of those that are free, how many contain zeroes
  */
 struct uvm_devmem_account {
 	unsigned long used;
+	unsigned long lost;
 	unsigned long free[UVM_DEVMEM_SIZES];
 	unsigned long zeroed;
 };
@@ -125,6 +131,13 @@ void uvm_devmem_fini(struct uvm_devmem *mem);
 unsigned int uvm_devmem_alloc(struct uvm_devmem *mem, unsigned long *index,
 			      unsigned int count);
 unsigned int uvm_devmem_alloc_block(struct uvm_devmem *mem, unsigned long *index);
+unsigned int uvm_devmem_alloc_zeroed(struct uvm_devmem *mem, unsigned long *index,
+				     unsigned int count);
+void uvm_devmem_swap_zeroed(struct uvm_devmem *mem, unsigned long *index);
+bool uvm_devmem_zeroed(struct uvm_devmem *mem, unsigned long index, unsigned int count);
+long uvm_devmem_scrub_take(struct uvm_devmem *mem);
+void uvm_devmem_scrub_put(struct uvm_devmem *mem, unsigned long nr, bool zeroed);
+void uvm_devmem_scrub_failed(struct uvm_devmem *mem, unsigned long nr, bool lost);
 void uvm_devmem_free(struct uvm_devmem *mem, unsigned long index,
 		     unsigned int count);
 unsigned long uvm_devmem_free_pages(struct uvm_devmem *mem);
@@ -150,6 +163,13 @@ bool uvm_zone_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
 		  unsigned int first, unsigned int end);
 void uvm_zone_used_map(struct uvm_devmem_zone *zone,
 		       const struct uvm_devmem_chunk *chunk, unsigned long *used);
+bool uvm_chunk_is_zero(const struct uvm_devmem_chunk *chunk, unsigned int first,
+		       unsigned int end);
+struct uvm_devmem_chunk *uvm_zone_take_dirty(struct uvm_devmem_zone *zone);
+void uvm_zone_put_scrubbed(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
+			   bool zeroed);
+void uvm_zone_unzero(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk);
+void uvm_zone_lose(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk);
 void uvm_zone_account(struct uvm_devmem_zone *zone, const struct uvm_devmem_chunk *chunk,
 		      struct uvm_devmem_account *account);
 

@@ -11,9 +11,9 @@
  * The lock is irq-safe: core mm frees device pages from any context. Nothing is
  * allocated under it, and nothing is taken under it but the lock of a wait queue.
  *
- * Invariants: a chunk is on a list iff no page of it is used; a piece is iff some page of
- * it is free and some page of its chunk is used; @used is the sum of all chunks', and
- * with all of @nr_free it makes @npages; the owner's module is pinned iff @used is not 0.
+ * Invariants: a chunk is on a list iff no page of it is used and it isn't busy; a piece is
+ * iff some page of it is free and some page of its chunk is used; @used is the sum of all
+ * chunks', and with @busy and all of @nr_free it makes @npages; the owner's module is pinned iff @used is not 0.
  */
 #include "core.h"
 
@@ -311,7 +311,7 @@ static void uvm_chunk_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk 
 
 /*
  * Gives back the pages [@first, @end) of a chunk; or nothing, and false, if one of them
- * isn't in use.
+ * isn't in use. What is lost stays so.
  */
 bool uvm_zone_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
 		  unsigned int first, unsigned int end)
@@ -321,7 +321,7 @@ bool uvm_zone_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
 
 	spin_lock_irqsave(&zone->lock, flags);
 	used = uvm_chunk_uses(chunk, first, end);
-	if (used) {
+	if (used && !chunk->lost) {
 		uvm_chunk_put(zone, chunk, first, end);
 		uvm_zone_unpin(zone);
 	}
@@ -329,12 +329,111 @@ bool uvm_zone_put(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
 	return used;
 }
 
+/* Did pages that the caller took contain zeroes then? */
+bool uvm_chunk_is_zero(const struct uvm_devmem_chunk *chunk, unsigned int first,
+		       unsigned int end)
+{
+	unsigned int nr;
+
+	for (nr = first / UVM_PIECE_PAGES; nr * UVM_PIECE_PAGES < end; nr++)
+		if (uvm_piece_mask(nr, first, end) & ~READ_ONCE(chunk->pieces[nr].zero))
+			return false;
+	return true;
+}
+
+/*
+ * Takes a chunk that is free as a whole, and dirty, off its list, or returns NULL. Never
+ * the only one that is free: somebody may want it just now.
+ */
+struct uvm_devmem_chunk *uvm_zone_take_dirty(struct uvm_devmem_zone *zone)
+{
+	struct uvm_devmem_chunk *chunk = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	if (zone->nr_free[UVM_DEVMEM_2M] > UVM_CHUNK_PAGES && !READ_ONCE(zone->mem->closed))
+		chunk = list_first_entry_or_null(&zone->free[UVM_DEVMEM_2M][false],
+						 struct uvm_devmem_chunk, link);
+	if (chunk) {
+		uvm_chunk_unlink(zone, chunk);
+		zone->busy += UVM_CHUNK_PAGES;
+	}
+	spin_unlock_irqrestore(&zone->lock, flags);
+	return chunk;
+}
+
+/* Whoever wants zeroes gets this one last: it may take a while. */
+void uvm_zone_put_scrubbed(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk,
+			   bool zeroed)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	for (i = 0; i < UVM_CHUNK_PIECES && zeroed; i++)
+		chunk->pieces[i].zero = UVM_PIECE_FULL;
+	zone->busy -= UVM_CHUNK_PAGES;
+	uvm_chunk_link(zone, chunk);
+	list_move_tail(&chunk->link, &zone->free[UVM_DEVMEM_2M][zeroed]);
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
+/* Takes what is free of a chunk off the lists. */
+static void uvm_chunk_withdraw(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk)
+{
+	unsigned int i;
+
+	if (!chunk->used)
+		uvm_chunk_unlink(zone, chunk);
+	for (i = 0; i < UVM_CHUNK_PIECES; i++) {
+		uvm_piece_unlink(zone, &chunk->pieces[i]);
+		chunk->pieces[i].zero = 0;
+	}
+}
+
+/* It was taken for zeroed, and isn't. */
+void uvm_zone_unzero(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	uvm_chunk_withdraw(zone, chunk);
+	if (!chunk->used)
+		uvm_chunk_link(zone, chunk);
+	for (i = 0; i < UVM_CHUNK_PIECES && chunk->used; i++)
+		uvm_piece_link(zone, &chunk->pieces[i]);
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
+/* An engine may write to it for ever. What is in use elsewhere stays with its owner. */
+void uvm_zone_lose(struct uvm_devmem_zone *zone, struct uvm_devmem_chunk *chunk)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	uvm_chunk_withdraw(zone, chunk);
+	/* Whoever scrubs keeps the backend from going so far. */
+	if (!zone->used)
+		__module_get(zone->owner);
+	for (i = 0; i < UVM_CHUNK_PIECES; i++)
+		chunk->pieces[i].used = UVM_PIECE_FULL;
+	zone->used += UVM_CHUNK_PAGES - chunk->used;
+	chunk->used = UVM_CHUNK_PAGES;
+	chunk->lost = true;
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
 static void uvm_chunk_account(const struct uvm_devmem_chunk *chunk,
 			      struct uvm_devmem_account *account)
 {
 	const struct uvm_devmem_piece *piece = chunk->pieces;
 
-	*account = (struct uvm_devmem_account){ .used = chunk->used };
+	*account = (struct uvm_devmem_account){
+		.used = chunk->used,
+		.lost = chunk->lost ? chunk->used : 0,
+	};
 	if (!chunk->used)
 		account->free[UVM_DEVMEM_2M] = UVM_CHUNK_PAGES;
 	for (; piece < chunk->pieces + UVM_CHUNK_PIECES; piece++) {
@@ -378,6 +477,7 @@ void uvm_zone_init(struct uvm_devmem *mem, struct uvm_devmem_zone *zone)
 	zone->owner = mem->owner;
 	zone->npages = 0;
 	zone->used = 0;
+	zone->busy = 0;
 	for (size = 0; size < UVM_DEVMEM_SIZES; size++) {
 		INIT_LIST_HEAD(&zone->free[size][false]);
 		INIT_LIST_HEAD(&zone->free[size][true]);

@@ -67,6 +67,7 @@ static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 	/* It waits for us: core mm gives the page's reference to the pgmap up after this. */
 	if (uvm_gpu_is_last(gpu))
 		queue_work(uvm_evacuate_wq, &gpu->reaper);
+	uvm_scrub_kick(gpu);
 }
 
 static const struct dev_pagemap_ops uvm_pgmap_ops = {
@@ -169,8 +170,13 @@ static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
 		ret = PTR_ERR(addr);
 		goto err_evict;
 	}
+	ret = uvm_scrub_init(gpu);
+	if (ret)
+		goto err_pages;
 	return 0;
 
+err_pages:
+	memunmap_pages(&gpu->pgmap);
 err_evict:
 	uvm_evict_fini(gpu);
 err_lru:
@@ -184,7 +190,9 @@ err_region:
 
 static void uvm_gpu_del_pages(struct uvm_gpu *gpu)
 {
+	uvm_scrub_stop(gpu);
 	memunmap_pages(&gpu->pgmap);
+	uvm_scrub_fini(gpu);
 	uvm_lru_fini(&gpu->lru);
 	uvm_devmem_fini(&gpu->mem);
 }
@@ -403,8 +411,10 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	ret = uvm_gpus_add(gpu);
 	if (ret)
 		goto err_pages;
-	if (!uvm_gpu_is_numa(gpu))
+	if (!uvm_gpu_is_numa(gpu)) {
 		uvm_debugfs_add_gpu(gpu);
+		uvm_scrub_kick(gpu);
+	}
 	return gpu;
 
 err_pages:
@@ -469,6 +479,7 @@ void uvm_gpu_unregister(struct uvm_gpu *gpu)
 	uvm_counter_fini(gpu);
 	if (!uvm_gpu_is_numa(gpu)) {
 		uvm_evict_fini(gpu);
+		uvm_scrub_stop(gpu);
 		uvm_evacuate_gpu(gpu);
 	}
 	uvm_gpu_wait_strays(gpu);

@@ -189,6 +189,17 @@ static void uvm_move_prepare_system_page(struct page *page)
 	folio_mark_dirty(page_folio(page));
 }
 
+/* Is there one among those for which @dst isn't 0? */
+static bool uvm_move_has_holes(const struct uvm_move *mv)
+{
+	unsigned long i;
+
+	for (i = 0; i < mv->args.npages; i++)
+		if (mv->dst[i] && !migrate_pfn_to_page(mv->src[i]))
+			return true;
+	return false;
+}
+
 /* Device memory for @want pages. A whole chunk may have been taken before. */
 static void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest,
 			  unsigned long want)
@@ -203,7 +214,9 @@ static void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest,
 	if (mv->taken || !want)
 		return;
 	want = uvm_tenant_charge(dest->tenant, want);
-	mv->taken = uvm_devmem_alloc(mem, mv->index, want);
+	mv->taken = uvm_move_has_holes(mv) ?
+		    uvm_devmem_alloc_zeroed(mem, mv->index, want) :
+		    uvm_devmem_alloc(mem, mv->index, want);
 	uvm_tenant_uncharge(dest->tenant, want - mv->taken);
 }
 
@@ -269,6 +282,8 @@ static struct page *uvm_alloc_huge_dst(struct uvm_move *mv,
 
 	if (!uvm_move_may_be_huge(mv))
 		return NULL;
+	if (dest->gpu && !migrate_pfn_to_page(mv->src[0]))
+		uvm_devmem_swap_zeroed(&dest->gpu->mem, mv->index);
 	if (dest->gpu)
 		return uvm_move_device_page(mv, dest, mv->index[0],
 					    UVM_BLOCK_SHIFT - PAGE_SHIFT);
@@ -472,9 +487,10 @@ static void uvm_move_add_piece(struct uvm_move *mv, unsigned long i, unsigned lo
 	struct uvm_gpu_segment seg = { .length = n << PAGE_SHIFT };
 
 	if (!src || test_bit(i, mv->discarded)) {
-		seg.kind = UVM_COPY_FILL;
-		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
-	} else if (dest->gpu && uvm_page_is_ours(src)) {
+		uvm_copy_zero(&mv->copy, uvm_gpu_page_addr(mv->gpu, dst), seg.length);
+		return;
+	}
+	if (dest->gpu && uvm_page_is_ours(src)) {
 		seg.peer = uvm_gpu_of_page(src);
 		seg.src = uvm_gpu_page_addr(seg.peer, src);
 		seg.src_aperture = UVM_APERTURE_PEER;

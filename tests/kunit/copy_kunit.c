@@ -172,6 +172,53 @@ static void copy_failed_keeps_nobody(struct kunit *test)
 	dma_fence_put(&hung->fence);
 }
 
+/* A batch that relies on zeroes which are just being made has nothing else to do. */
+static void copy_rely(struct copy_hung *hung)
+{
+	uvm_copy_init(&hung->copy, &hung->gpu, hung->seg, ARRAY_SIZE(hung->seg));
+	uvm_copy_come_after(&hung->copy, dma_fence_get(&hung->fence), false);
+	uvm_copy_come_after(&hung->copy, dma_fence_get(&hung->fence), true);
+	uvm_copy_come_after(&hung->copy, dma_fence_get(&hung->fence), false);
+}
+
+static void copy_relies_on_fill(struct kunit *test)
+{
+	struct copy_hung *hung = copy_hung_alloc(test);
+
+	copy_rely(hung);
+	KUNIT_EXPECT_EQ(test, uvm_copy_start(&hung->copy), 0);
+	dma_fence_set_error(&hung->fence, -EIO);
+	dma_fence_signal(&hung->fence);
+	KUNIT_EXPECT_EQ(test, uvm_copy_finish(&hung->copy), -EIO);
+	/* all references are given back */
+	KUNIT_EXPECT_EQ(test, kref_read(&hung->fence.refcount), 1U);
+	/* the batch fails that relied on it, and no other */
+	uvm_copy_init(&hung->copy, &hung->gpu, hung->seg, ARRAY_SIZE(hung->seg));
+	uvm_copy_come_after(&hung->copy, dma_fence_get(&hung->fence), false);
+	KUNIT_EXPECT_EQ(test, uvm_copy_finish(&hung->copy), 0);
+	KUNIT_EXPECT_EQ(test, kref_read(&hung->fence.refcount), 1U);
+	dma_fence_put(&hung->fence);
+}
+
+/* The fill never ends: its memory isn't ours, and nobody waits for ever. */
+static void copy_gives_up_fill(struct kunit *test)
+{
+	struct copy_hung *hung = copy_hung_alloc(test);
+
+	copy_rely(hung);
+	KUNIT_EXPECT_EQ(test, uvm_copy_start(&hung->copy), 0);
+	WRITE_ONCE(hung->gpu.lost, true);
+	KUNIT_EXPECT_EQ(test, uvm_copy_finish(&hung->copy), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, kref_read(&hung->fence.refcount), 1U);
+	/* nor is it begun with then */
+	copy_rely(hung);
+	copy_hung_from(hung, NULL);
+	KUNIT_EXPECT_EQ(test, uvm_copy_start(&hung->copy), -EIO);
+	KUNIT_EXPECT_EQ(test, kref_read(&hung->fence.refcount), 1U);
+	dma_fence_signal(&hung->fence);
+	dma_fence_put(&hung->fence);
+}
+
 #define DIVIDE_MAX	64
 
 /* A batch, and the same one after it was divided, page by page. */
@@ -255,6 +302,8 @@ static struct kunit_case copy_cases[] = {
 	KUNIT_CASE(copy_is_halved),
 	KUNIT_CASE(copy_lost_keeps_peers),
 	KUNIT_CASE(copy_failed_keeps_nobody),
+	KUNIT_CASE(copy_relies_on_fill),
+	KUNIT_CASE(copy_gives_up_fill),
 	{}
 };
 

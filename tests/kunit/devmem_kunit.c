@@ -26,6 +26,7 @@ module_param(devmem_ops, uint, 0400);
 struct devmem_ctx {
 	struct uvm_devmem mem;
 	DECLARE_BITMAP(model, PAGES);
+	DECLARE_BITMAP(clean, PAGES);	/* contain zeroes */
 	unsigned long used;
 	unsigned long index[PAGES];
 };
@@ -123,7 +124,7 @@ static void devmem_check(struct kunit *test, struct uvm_devmem *mem)
 			free[size] += account.free[size];
 	}
 	for (zone = mem->zones; zone < mem->zones + mem->nr_zones; zone++) {
-		KUNIT_EXPECT_EQ(test, zone->npages, zone->used +
+		KUNIT_EXPECT_EQ(test, zone->npages, zone->used + zone->busy +
 				zone->nr_free[UVM_DEVMEM_4K] +
 				zone->nr_free[UVM_DEVMEM_64K] +
 				zone->nr_free[UVM_DEVMEM_2M]);
@@ -144,13 +145,17 @@ static void devmem_check(struct kunit *test, struct uvm_devmem *mem)
 static void devmem_own(struct kunit *test, unsigned int nr)
 {
 	struct devmem_ctx *ctx = test->priv;
-	unsigned int i;
+	unsigned int i, wrong = 0;
 
 	for (i = 0; i < nr; i++) {
 		KUNIT_ASSERT_LT(test, ctx->index[i], (unsigned long)PAGES);
 		KUNIT_EXPECT_FALSE(test, __test_and_set_bit(ctx->index[i],
 							    ctx->model));
+		wrong += uvm_devmem_zeroed(&ctx->mem, ctx->index[i], 1) !=
+			 test_bit(ctx->index[i], ctx->clean);
 	}
+	/* once is enough: there may be thousands */
+	KUNIT_ASSERT_EQ(test, wrong, 0U);
 	ctx->used += nr;
 	KUNIT_EXPECT_EQ(test, uvm_devmem_used_pages(&ctx->mem), ctx->used);
 	KUNIT_EXPECT_EQ(test, uvm_devmem_free_pages(&ctx->mem), PAGES - ctx->used);
@@ -162,6 +167,16 @@ static void devmem_take(struct kunit *test, unsigned int count)
 	unsigned int nr;
 
 	nr = uvm_devmem_alloc(&ctx->mem, ctx->index, count);
+	KUNIT_EXPECT_EQ(test, nr, min_t(unsigned long, count, PAGES - ctx->used));
+	devmem_own(test, nr);
+}
+
+static void devmem_take_zeroed(struct kunit *test, unsigned int count)
+{
+	struct devmem_ctx *ctx = test->priv;
+	unsigned int nr;
+
+	nr = uvm_devmem_alloc_zeroed(&ctx->mem, ctx->index, count);
 	KUNIT_EXPECT_EQ(test, nr, min_t(unsigned long, count, PAGES - ctx->used));
 	devmem_own(test, nr);
 }
@@ -210,6 +225,7 @@ static void devmem_give(struct kunit *test, unsigned long index, unsigned long m
 	if (end <= index)
 		return;
 	bitmap_clear(ctx->model, index, end - index);
+	bitmap_clear(ctx->clean, index, end - index);
 	ctx->used -= end - index;
 	uvm_devmem_free(&ctx->mem, index, end - index);
 	KUNIT_EXPECT_EQ(test, uvm_devmem_used_pages(&ctx->mem), ctx->used);
@@ -358,6 +374,7 @@ static void devmem_zeroed_is_kept(struct kunit *test)
 	uvm_chunk_link(zone, chunk);
 	spin_unlock_irq(&zone->lock);
 	devmem_check(test, &ctx->mem);
+	bitmap_set(ctx->clean, (chunk - ctx->mem.chunks) * UVM_BLOCK_PAGES, UVM_BLOCK_PAGES);
 	for (i = 0; i < CHUNKS - 1; i++)
 		devmem_take_block(test);
 	KUNIT_EXPECT_EQ(test, chunk->used, 0U);
@@ -375,11 +392,112 @@ static void devmem_zeroed_is_kept(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, uvm_chunk_zeroed(chunk));
 }
 
+/* Free memory that counts as zeroed, and that is. */
+static void devmem_check_zeroed(struct kunit *test)
+{
+	struct devmem_ctx *ctx = test->priv;
+	struct uvm_devmem_account account;
+	unsigned long i, zeroed = 0, clean = 0;
+
+	for (i = 0; i < CHUNKS; i++) {
+		uvm_devmem_account(&ctx->mem, i, &account);
+		zeroed += account.zeroed;
+	}
+	for (i = 0; i < PAGES; i++)
+		clean += test_bit(i, ctx->clean) && !test_bit(i, ctx->model);
+	KUNIT_ASSERT_EQ(test, zeroed, clean);
+}
+
+static bool devmem_model_has_dirty(const struct devmem_ctx *ctx)
+{
+	unsigned long i;
+
+	for (i = 0; i < PAGES; i += UVM_BLOCK_PAGES)
+		if (find_next_bit(ctx->model, i + UVM_BLOCK_PAGES, i) == i + UVM_BLOCK_PAGES &&
+		    find_next_zero_bit(ctx->clean, i + UVM_BLOCK_PAGES, i) < i + UVM_BLOCK_PAGES)
+			return true;
+	return false;
+}
+
+/* A chunk is kept back, and put as being filled; @count pages are taken, and the fill fails. */
+static void devmem_scrub(struct kunit *test, unsigned int count, bool fails)
+{
+	struct devmem_ctx *ctx = test->priv;
+	long chunk = uvm_devmem_scrub_take(&ctx->mem);
+	unsigned long first = chunk * UVM_BLOCK_PAGES;
+
+	if (chunk < 0)
+		return;
+	KUNIT_EXPECT_TRUE(test, devmem_model_has_dirty(ctx));
+	KUNIT_EXPECT_EQ(test, find_next_bit(ctx->model, first + UVM_BLOCK_PAGES, first),
+			first + UVM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, uvm_devmem_free_pages(&ctx->mem), PAGES - ctx->used);
+	/* there is another one */
+	KUNIT_EXPECT_EQ(test, uvm_devmem_largest_free(&ctx->mem), UVM_CHUNK_PAGES);
+	uvm_devmem_scrub_put(&ctx->mem, chunk, true);
+	bitmap_set(ctx->clean, first, UVM_BLOCK_PAGES);
+	devmem_take(test, count);
+	if (!fails)
+		return;
+	uvm_devmem_scrub_failed(&ctx->mem, chunk, false);
+	bitmap_clear(ctx->clean, first, UVM_BLOCK_PAGES);
+}
+
+/* Nobody gets a chunk that is kept back, and the last one isn't. */
+static void devmem_kept_back(struct kunit *test)
+{
+	struct devmem_ctx *ctx = test->priv;
+	long chunk[CHUNKS];
+	unsigned int i;
+
+	for (i = 0; i < CHUNKS - 1; i++) {
+		chunk[i] = uvm_devmem_scrub_take(&ctx->mem);
+		KUNIT_ASSERT_GE(test, chunk[i], 0L);
+	}
+	KUNIT_EXPECT_EQ(test, uvm_devmem_scrub_take(&ctx->mem), -1L);
+	KUNIT_EXPECT_EQ(test, ctx->mem.zones[0].busy, (CHUNKS - 1UL) * UVM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, uvm_devmem_alloc(&ctx->mem, ctx->index, PAGES), UVM_BLOCK_PAGES);
+	devmem_own(test, UVM_BLOCK_PAGES);
+	for (i = 0; i < CHUNKS - 1; i++)
+		uvm_devmem_scrub_put(&ctx->mem, chunk[i], false);
+	devmem_check(test, &ctx->mem);
+	devmem_check_zeroed(test);
+	devmem_take(test, PAGES);
+	devmem_give_all(test);
+	uvm_devmem_close(&ctx->mem);
+	KUNIT_EXPECT_EQ(test, uvm_devmem_scrub_take(&ctx->mem), -1L);
+}
+
+/* It stays so until it is given back, and somebody who wants zeroes gets it. */
+static void devmem_swaps_for_zeroed(struct kunit *test)
+{
+	struct devmem_ctx *ctx = test->priv;
+
+	devmem_scrub(test, 0, false);
+	devmem_take_block(test);
+	KUNIT_EXPECT_FALSE(test, test_bit(ctx->index[0], ctx->clean));
+	bitmap_clear(ctx->model, ctx->index[0], UVM_BLOCK_PAGES);
+	ctx->used -= UVM_BLOCK_PAGES;
+	uvm_devmem_swap_zeroed(&ctx->mem, ctx->index);
+	devmem_expect_run(test, ctx->index, UVM_BLOCK_PAGES);
+	devmem_own(test, UVM_BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, test_bit(ctx->index[0], ctx->clean));
+	devmem_check(test, &ctx->mem);
+	devmem_give_all(test);
+	devmem_check_zeroed(test);
+}
+
 static void devmem_random_op(struct kunit *test, u32 r)
 {
 	u32 arg = r >> 8;
 
-	switch (r % 8) {
+	switch (r % 10) {
+	case 8:
+		devmem_scrub(test, arg % 100, arg & BIT(20));
+		break;
+	case 9:
+		devmem_take_zeroed(test, arg % 600);
+		break;
 	case 0:
 	case 1:
 		devmem_take(test, arg % 20);
@@ -407,8 +525,10 @@ static void devmem_random_ops(struct kunit *test, u64 seed)
 	prandom_seed_state(&rnd, seed);
 	for (i = 1; i <= devmem_ops; i++) {
 		devmem_random_op(test, prandom_u32_state(&rnd));
-		if (i % 256 == 0)
+		if (i % 256 == 0) {
 			devmem_check(test, &ctx->mem);
+			devmem_check_zeroed(test);
+		}
 		if (i % 2048 == 0) {
 			devmem_give_all(test);
 			cond_resched();
@@ -597,6 +717,8 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(devmem_watched),
 	KUNIT_CASE(devmem_small_goes_elsewhere),
 	KUNIT_CASE(devmem_zeroed_is_kept),
+	KUNIT_CASE(devmem_kept_back),
+	KUNIT_CASE(devmem_swaps_for_zeroed),
 	KUNIT_CASE(devmem_random),
 	KUNIT_CASE(devmem_random_zones),
 	KUNIT_CASE(devmem_threads),
