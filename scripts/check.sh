@@ -94,7 +94,8 @@ spared() {
 	case $name in
 	allocations/coherent | crowds/coherent | discard/coherent | engine/coherent | \
 		lifetime/coherent | memcg/coherent | memory/coherent | model/shared | \
-		oversubscription/coherent | schedules/coherent | victims/coherent)
+		oversubscription/coherent | schedules/coherent | scrub/coherent | \
+		victims/coherent)
 		has "$dir" DEVICE_PRIVATE
 		;;
 	*) return 1 ;;

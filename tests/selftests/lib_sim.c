@@ -65,10 +65,11 @@ static void core_path(char *path, size_t size, const char *name)
 
 long core_parameter(const char *name)
 {
-	char path[200];
+	char path[200], text[24];
 
 	core_path(path, sizeof(path), name);
-	return read_number(path);
+	ASSERT_TRUE(read_text(path, text, sizeof(text)));
+	return text[0] == 'Y' || text[0] == 'N' ? text[0] == 'Y' : atol(text);
 }
 
 /* Tests set them in their own process, and may die; so the first values are shared. */

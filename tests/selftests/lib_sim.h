@@ -17,7 +17,7 @@ long sim_knob_left(const struct uvm_gpu_info *gpu, const char *name);
 long sim_parameter(const char *name);
 bool sim_switch(const char *name);
 
-/* Parameters of uvm. What is set holds until core_parameters_reset(). */
+/* Parameters of uvm; 1 and 0 for Y and N. What is set holds until core_parameters_reset(). */
 long core_parameter(const char *name);
 void core_parameter_set(const char *name, long value);
 void core_parameters_reset(void);

@@ -370,6 +370,33 @@ TEST_VT(copy_fails, only_private, 60)
 	rebind(&k.gpu);
 }
 
+/* So is one that hangs while it fills free memory. */
+TEST_VT(scrub_hangs, only_private, 60)
+{
+	long core = users("uvm");
+	struct kept k;
+	struct fix f;
+	char *p;
+
+	core_parameter_set("park_after_ms", PARK_MS);
+	keep(&k, v, CLOSED, 8);
+	fix_open(&f, v);
+	p = fix_pattern(&f, PAGE, 9);
+	fix_to_gpu(&f, p, PAGE);
+	sim_knob(&k.gpu, "hang_copy", 1);
+	/* it begins when a page is freed */
+	core_parameter_set("scrub", 1);
+	ASSERT_RET(munmap(p, PAGE), 0);
+	ASSERT_TRUE(SOON(sim_knob_left(&k.gpu, "hang_copy") == 0, 10));
+	fix_close(&f);
+	unbind(&k.gpu);
+	expect_parked(core);
+	expect_kept(&k, 0, k.length, 8);
+	keep_end(&k);
+	expect_users(core);
+	rebind(&k.gpu);
+}
+
 /* ---- a locked mmap_lock ---- */
 
 /* What the parent and the process whose address space is locked tell each other */
