@@ -714,6 +714,9 @@ void uvm_mirror_taken(struct uvm_va_space *vs, unsigned long start,
 void uvm_mirror_unmap_all(struct uvm_gpu_space *gs);
 void uvm_mirror_shutdown(struct uvm_gpu_space *gs);
 void uvm_mirror_free(struct uvm_gpu_space *gs);
+
+/* ---- the CPU's page tables (look.c) ---- */
+
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 			unsigned long npages, unsigned long *pfns);
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What mirror.c and exclusive.c share. */
+/* What mirror.c, look.c and exclusive.c share. */
 #ifndef UVM_CORE_MIRROR_H
 #define UVM_CORE_MIRROR_H
 
 #include "core.h"
+
+struct hmm_range;
 
 #define UVM_CONTENDED_SLOTS	64
 
@@ -76,6 +78,13 @@ static inline bool uvm_dma_serves(dma_addr_t map, bool write)
 
 dma_addr_t uvm_dma_map(struct uvm_gpu *gpu, struct page *page, dma_addr_t flags);
 void uvm_dma_unmap(struct uvm_gpu *gpu, dma_addr_t *map);
+bool uvm_mirror_can_use(struct uvm_gpu *gpu, struct uvm_gpu *whose);
+int uvm_mirror_look_first(struct uvm_gpu_space *gs, struct hmm_range *range,
+			  struct uvm_mirror_request *req, unsigned long base,
+			  const u8 *access);
+int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *range,
+			  struct uvm_mirror_request *req,
+			  unsigned long base, const u8 *access);
 int uvm_mirror_take_atomics(struct uvm_gpu_space *gs, struct uvm_span *span,
 			    struct uvm_mirror_request *req, unsigned long base);
 
