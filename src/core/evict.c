@@ -137,50 +137,58 @@ static bool uvm_resident_look(struct uvm_gpu *gpu, struct uvm_resident *res, boo
 	return nr;
 }
 
-/* The resident after @res in the list of its tenant that this sweep has not seen. */
-static struct uvm_resident *uvm_sweep_next(struct uvm_lru *lru,
-					   struct uvm_tenant *tenant,
-					   struct uvm_resident *res)
+/*
+ * A place in the list of a tenant. Who looks for a victim passes by it, as by one that
+ * somebody else evicts.
+ */
+static void uvm_sweep_mark_init(struct uvm_resident *mark)
 {
-	lockdep_assert_held(&lru->lock);
-	if (!res || list_empty(&res->link))
-		res = list_first_entry(&tenant->lru, struct uvm_resident, link);
-	list_for_each_entry_from(res, &tenant->lru, link)
-		if (res->sweep != lru->sweeps)
-			return res;
-	return NULL;
+	*mark = (struct uvm_resident){ .evicting = true };
+	INIT_LIST_HEAD(&mark->link);
 }
 
-static void uvm_sweep_tenant(struct uvm_gpu *gpu, struct uvm_tenant *tenant)
+/* The next resident from @at on, with a user, and @at behind it; NULL at @end. */
+static struct uvm_resident *uvm_sweep_next(struct uvm_lru *lru, struct uvm_resident *at,
+					   struct uvm_resident *end)
 {
-	struct uvm_resident *res, *next;
-	struct uvm_lru *lru = &gpu->lru;
+	struct uvm_resident *res;
 
 	spin_lock_irq(&lru->lock);
-	res = uvm_sweep_next(lru, tenant, NULL);
-	while (res) {
-		res->sweep = lru->sweeps;
+	res = list_next_entry(at, link);
+	if (res == end) {
+		list_del(&at->link);
+		list_del(&end->link);
+		res = NULL;
+	} else {
+		list_move(&at->link, &res->link);
 		res->users++;
-		next = uvm_sweep_next(lru, tenant, res);
-		if (next)
-			next->users++;
-		spin_unlock_irq(&lru->lock);
+	}
+	spin_unlock_irq(&lru->lock);
+	return res;
+}
+
+/*
+ * Each that was there when it began is looked at once, whatever becomes of the others
+ * meanwhile, and wherever they go in the list. What is used, here or by others, goes
+ * behind the end, as what comes does: it was looked at just now, or waits for the next
+ * sweep.
+ */
+static void uvm_sweep_tenant(struct uvm_gpu *gpu, struct uvm_tenant *tenant)
+{
+	struct uvm_resident at, end, *res;
+	struct uvm_lru *lru = &gpu->lru;
+
+	uvm_sweep_mark_init(&at);
+	uvm_sweep_mark_init(&end);
+	spin_lock_irq(&lru->lock);
+	list_add(&at.link, &tenant->lru);
+	list_add_tail(&end.link, &tenant->lru);
+	spin_unlock_irq(&lru->lock);
+	while ((res = uvm_sweep_next(lru, &at, &end))) {
 		uvm_resident_look(gpu, res, true);
 		uvm_resident_put(res);
 		cond_resched();
-		spin_lock_irq(&lru->lock);
-		res = next;
-		if (!res)
-			continue;
-		/* It may have lost its pages, or become a stray. */
-		res->users--;
-		if (!res->pages || res->stray) {
-			if (!res->pages && !res->users)
-				uvm_resident_rest(lru, res);
-			res = uvm_sweep_next(lru, tenant, NULL);
-		}
 	}
-	spin_unlock_irq(&lru->lock);
 }
 
 /* The tenant after @tenant, with a reference; puts that of @tenant. */
@@ -231,7 +239,6 @@ static void uvm_lru_sweep(struct uvm_gpu *gpu)
 		return;
 	spin_lock_irq(&lru->lock);
 	lru->swept = lru->clock;
-	lru->sweeps++;
 	thrash = lru->served ? lru->again * 1000 / lru->served : 0;
 	lru->thrash = (lru->thrash + thrash) / 2;
 	lru->served = 0;

@@ -76,7 +76,6 @@ struct uvm_tenant {
  * @ghost: it is in &uvm_lru.ghosts
  * @stay: in &uvm_lru.stayed, if a GPU maps pages of the block where they are, for want
  *	of room
- * @sweep: the last sweep that looked at it
  * @quiet: by granule, sweeps since it was used, or UVM_QUIET_GONE
  * @evicted: pages that eviction brought home and that did not come back yet
  */
@@ -94,7 +93,6 @@ struct uvm_resident {
 	bool stray;
 	bool ghost;
 	struct list_head stay;
-	unsigned int sweep;
 	u8 quiet[UVM_GRANULES];
 	DECLARE_BITMAP(evicted, UVM_RESIDENT_PAGES);
 };
@@ -123,7 +121,6 @@ struct uvm_resident {
  * @again: those of them that had been evicted
  * @thrash: of pages that came lately, how many in a thousand had been evicted
  * @stray_pages: of residents in @strays
- * @sweeps: their number
  * @rounds: of eviction
  * @sweep_lock: one sweep at a time
  * @search_lock: one search for strays at a time
@@ -159,7 +156,6 @@ struct uvm_lru {
 	unsigned long again;
 	unsigned int thrash;
 	unsigned long stray_pages;
-	unsigned int sweeps;
 	atomic64_t rounds;
 	struct mutex sweep_lock;
 	struct mutex search_lock;
