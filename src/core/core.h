@@ -572,7 +572,8 @@ int uvm_query_policy_ioctl(struct uvm_ucmd *ucmd);
 int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 			  unsigned long *pfns, u64 *moved, u64 *left);
 void uvm_evacuate_gpu(struct uvm_gpu *gpu);
-long uvm_evacuate_strays(struct uvm_gpu *gpu);
+long uvm_evacuate_strays(struct uvm_gpu *gpu, unsigned long want);
+void uvm_evacuate_forget(struct uvm_gpu *gpu);
 bool uvm_vma_may_have_pages(const struct vm_area_struct *vma);
 
 /* ---- pages stay behind (park.c) ---- */

@@ -59,6 +59,24 @@
 /* So often, a millisecond apart, somebody else's mmap_lock is tried for. */
 #define UVM_EVACUATE_LOCKS	20
 
+/* A search for strays is followed by so many times as long without one. */
+#define UVM_EVACUATE_REST	16
+
+/**
+ * struct uvm_evacuate_count - what came home
+ * @moved: pages that did
+ * @most: it is enough if so many do
+ */
+struct uvm_evacuate_count {
+	atomic64_t moved;
+	u64 most;
+};
+
+static bool uvm_evacuate_enough(struct uvm_evacuate_count *count)
+{
+	return atomic64_read(&count->moved) >= count->most;
+}
+
 /* May pages of a GPU be mapped there? */
 bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
 {
@@ -78,12 +96,13 @@ static bool uvm_evacuate_wants(struct uvm_va_space *vs, struct vm_area_struct *v
 				     gpu_id);
 }
 
-/* Blocks of a VMA until its end, or until others should have the lock. */
+/* Blocks of a VMA until its end, until it is enough, or others should have the lock. */
 static unsigned long uvm_evacuate_vma(struct uvm_va_space *vs,
 				      struct vm_area_struct *vma,
 				      unsigned long addr,
 				      const struct uvm_target *dest,
-				      unsigned long *pfns, u64 *moved)
+				      unsigned long *pfns,
+				      struct uvm_evacuate_count *count)
 {
 	unsigned long next, last;
 	bool allowed;
@@ -99,9 +118,9 @@ static unsigned long uvm_evacuate_vma(struct uvm_va_space *vs,
 		else
 			nr = 0;
 		if (nr > 0)
-			*moved += nr;
+			atomic64_add(nr, &count->moved);
 		addr = next;
-		if (need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
+		if (uvm_evacuate_enough(count) || need_resched() || mmap_lock_is_contended(vma->vm_mm) ||
 		    fatal_signal_pending(current))
 			break;
 	}
@@ -130,7 +149,7 @@ static int uvm_evacuate_lock(struct mm_struct *mm)
  */
 static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm,
 			   const struct uvm_target *dest, unsigned long *pfns,
-			   u64 *moved)
+			   struct uvm_evacuate_count *count)
 {
 	struct vm_area_struct *vma;
 	unsigned long addr = 0;
@@ -142,14 +161,14 @@ static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm,
 			return ret;
 		vma = find_vma(mm, addr);
 		if (vma && uvm_vma_may_have_pages(vma))
-			addr = uvm_evacuate_vma(vs, vma, addr, dest, pfns, moved);
+			addr = uvm_evacuate_vma(vs, vma, addr, dest, pfns, count);
 		else if (vma)
 			addr = vma->vm_end;
 		mmap_read_unlock(mm);
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-	} while (vma);
+	} while (vma && !uvm_evacuate_enough(count));
 	return 0;
 }
 
@@ -167,22 +186,25 @@ int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 			  unsigned long *pfns, u64 *moved, u64 *left)
 {
 	const struct uvm_target home = { .node = NUMA_NO_NODE, .from = gpu_id };
-	int tries, ret;
+	struct uvm_evacuate_count count = { .most = U64_MAX };
+	int tries, ret = 0;
 	long nr;
 
 	uvm_delay(UVM_DELAY_EVACUATE);
 	for (tries = 0; tries < UVM_EVACUATE_TRIES; tries++) {
-		ret = uvm_evacuate_mm(vs, vs->mm, &home, pfns, moved);
+		ret = uvm_evacuate_mm(vs, vs->mm, &home, pfns, &count);
 		if (ret)
-			return ret;
+			break;
 		nr = uvm_resident_pages(vs, gpu_id, pfns);
-		if (nr < 0)
-			return nr;
+		ret = min(nr, 0L);
+		if (ret)
+			break;
 		*left = nr;
 		if (!nr)
 			break;
 	}
-	return 0;
+	*moved += atomic64_read(&count.moved);
+	return ret;
 }
 
 static unsigned long uvm_mms_index(const struct mm_struct *mm)
@@ -232,10 +254,11 @@ static void uvm_mms_collect(struct xarray *mms)
  * @dest: where they go, and whose are wanted
  * @busy: mms that a work is in, by uvm_mms_index()
  * @locked: mms whose mmap_lock could not be had in the last round; to be named, no more
- * @moved: pages brought home
+ * @count: pages brought home
  * @left: pages that were in use after it
  * @idle: rounds since one of them left
  * @begun: when it began, in jiffies
+ * @ended: when a work ended for the last time, in jiffies
  * @since: when a page left for the last time, in jiffies
  * @told: when it was told how many are left, in jiffies
  * @park_again: not to be tried before, in jiffies
@@ -246,10 +269,11 @@ struct uvm_evacuation {
 	struct uvm_target dest;
 	struct xarray busy;
 	struct xarray locked;
-	atomic64_t moved;
+	struct uvm_evacuate_count count;
 	unsigned long left;
 	unsigned int idle;
 	unsigned long begun;
+	unsigned long ended;
 	unsigned long since;
 	unsigned long told;
 	unsigned long park_again;
@@ -282,15 +306,15 @@ static void uvm_evacuation_work(struct work_struct *work)
 	struct uvm_evacuation_work *w =
 		container_of(work, struct uvm_evacuation_work, work);
 	struct uvm_evacuation *evac = w->evac;
-	u64 moved = 0;
 
-	if (mmget_not_zero(w->mm)) {
-		if (uvm_evacuate_mm(NULL, w->mm, &evac->dest, NULL, &moved) == -EAGAIN)
+	if (!uvm_evacuate_enough(&evac->count) && mmget_not_zero(w->mm)) {
+		if (uvm_evacuate_mm(NULL, w->mm, &evac->dest, NULL, &evac->count) ==
+		    -EAGAIN)
 			xa_store(&evac->locked, uvm_mms_index(w->mm),
 				 xa_mk_value(1), GFP_KERNEL);
 		mmput_async(w->mm);
 	}
-	atomic64_add(moved, &evac->moved);
+	WRITE_ONCE(evac->ended, jiffies);
 	xa_erase(&evac->busy, uvm_mms_index(w->mm));
 	wake_up_all(&uvm_devmem_idle);
 	mmdrop(w->mm);
@@ -350,7 +374,9 @@ static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
 	xa_init(&evac->busy);
 	xa_init(&evac->locked);
 	evac->left = ULONG_MAX;
+	evac->count.most = U64_MAX;
 	evac->begun = jiffies;
+	evac->ended = jiffies;
 	evac->since = jiffies;
 	evac->told = jiffies;
 	evac->park_again = jiffies;
@@ -483,24 +509,51 @@ void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 	kref_put(&evac->ref, uvm_evacuation_free);
 }
 
+/* Nobody asks for the last search any more; nobody searches now. */
+void uvm_evacuate_forget(struct uvm_gpu *gpu)
+{
+	struct uvm_lru *lru = &gpu->lru;
+
+	if (lru->search)
+		kref_put(&lru->search->ref, uvm_evacuation_free);
+	lru->search = NULL;
+}
+
+/* Is a search still under way, or was it just now, for as long as it took? */
+static bool uvm_search_rests(struct uvm_evacuation *search)
+{
+	unsigned long ended = READ_ONCE(search->ended);
+
+	return !xa_empty(&search->busy) ||
+	       time_before(jiffies, ended + UVM_EVACUATE_REST * (ended - search->begun));
+}
+
 /**
  * uvm_evacuate_strays() - bring home pages that nobody else finds
- * @gpu: whose; not going away before this returns
+ * @gpu: whose; not going away before this returns; the caller holds &uvm_lru.search_lock
+ * @want: so many, and not many more
  *
  * Those that mremap() moved, and those that only a child after fork has: they are looked
- * for in all mms, once. Waits for that a second at most; what takes longer goes on.
+ * for in all mms, once. Waits for that a second at most; what takes longer goes on. Who
+ * makes strays can't make the machine do nothing but search: there is one search at a
+ * time, and much more time without one.
  *
- * Return: pages that came home so far.
+ * Return: pages that came home so far; -EAGAIN if the last search is not long enough ago.
  */
-long uvm_evacuate_strays(struct uvm_gpu *gpu)
+long uvm_evacuate_strays(struct uvm_gpu *gpu, unsigned long want)
 {
-	struct uvm_evacuation *evac = uvm_evacuation_alloc(gpu->id);
-	long moved;
+	struct uvm_lru *lru = &gpu->lru;
+	struct uvm_evacuation *evac;
 
+	lockdep_assert_held(&lru->search_lock);
+	if (lru->search && uvm_search_rests(lru->search))
+		return -EAGAIN;
+	uvm_evacuate_forget(gpu);
+	evac = uvm_evacuation_alloc(gpu->id);
 	evac->dest.strays = true;
 	evac->dest.gentle = true;
+	evac->count.most = want;
+	lru->search = evac;
 	uvm_evacuation_round(evac, gpu);
-	moved = atomic64_read(&evac->moved);
-	kref_put(&evac->ref, uvm_evacuation_free);
-	return moved;
+	return atomic64_read(&evac->count.moved);
 }

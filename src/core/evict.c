@@ -612,7 +612,7 @@ static long uvm_eviction_step(struct uvm_eviction *ev)
 }
 
 /* Those that nobody else finds. A search is no small thing, so they are rare. */
-static long uvm_evict_strays(struct uvm_gpu *gpu)
+static long uvm_evict_strays(struct uvm_gpu *gpu, unsigned long want)
 {
 	struct uvm_lru *lru = &gpu->lru;
 	long nr;
@@ -620,12 +620,14 @@ static long uvm_evict_strays(struct uvm_gpu *gpu)
 	if (!READ_ONCE(lru->stray_pages) || time_before(jiffies, lru->search_after) ||
 	    !mutex_trylock(&lru->search_lock))
 		return 0;
-	nr = uvm_evacuate_strays(gpu);
-	lru->search_wait = nr ? UVM_SEARCH_MIN :
-				min(2 * lru->search_wait, UVM_SEARCH_MAX);
-	lru->search_after = jiffies + lru->search_wait;
+	nr = uvm_evacuate_strays(gpu, want);
+	if (nr >= 0) {
+		lru->search_wait = nr ? UVM_SEARCH_MIN :
+					min(2 * lru->search_wait, UVM_SEARCH_MAX);
+		lru->search_after = jiffies + lru->search_wait;
+	}
 	mutex_unlock(&lru->search_lock);
-	return nr;
+	return max(nr, 0L);
 }
 
 /* Nobody asks for more at once: two blocks that UVM_MIGRATE put off. */
@@ -690,7 +692,7 @@ long uvm_evict(struct uvm_gpu *gpu, struct uvm_tenant *tenant, unsigned long wan
 		cond_resched();
 	}
 	if (!done && nr != -ENOMEM)
-		done = uvm_evict_strays(gpu);
+		done = uvm_evict_strays(gpu, want);
 	return done;
 }
 
@@ -831,6 +833,7 @@ void uvm_evict_fini(struct uvm_gpu *gpu)
 	if (lru->ahead_for)
 		uvm_tenant_put(lru->ahead_for);
 	lru->ahead_for = NULL;
+	uvm_evacuate_forget(gpu);
 	uvm_move_free(lru->spare);
 	lru->spare = NULL;
 	mutex_destroy(&lru->sweep_lock);

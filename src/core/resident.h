@@ -11,6 +11,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+struct uvm_evacuation;
 struct uvm_gpu;
 struct uvm_move;
 
@@ -124,6 +125,7 @@ struct uvm_resident {
  * @rounds: of eviction
  * @sweep_lock: one sweep at a time
  * @search_lock: one search for strays at a time
+ * @search: the last one, or NULL; see uvm_evacuate_strays()
  * @search_after: not before
  * @search_wait: so long after the last one, jiffies
  * @ahead: makes room before it is wanted
@@ -159,6 +161,7 @@ struct uvm_lru {
 	atomic64_t rounds;
 	struct mutex sweep_lock;
 	struct mutex search_lock;
+	struct uvm_evacuation *search;
 	unsigned long search_after;
 	unsigned long search_wait;
 	struct work_struct ahead;
