@@ -206,7 +206,8 @@ static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 		return;
 	if (uvm_target_is_any_cpu(dest))
 		dest = &near;
-	uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest);
+	if (uvm_move_sync(mv, vma, start, end, MIGRATE_VMA_SELECT_SYSTEM, dest) == -ENOMEM)
+		bitmap_set(mv->starved, first, last - first);
 }
 
 /* Tries again, run by run, what deserves it. Returns false if nothing did. */
