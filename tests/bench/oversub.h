@@ -33,6 +33,7 @@ struct hotset {
 	struct gpu_work hot, *cold;
 	size_t nr_cold, next;
 	size_t hot_length, slice;
+	bool copies;		/* a slice is brought home before it is used */
 	size_t there;		/* hot pages in the GPU's memory after the last pass */
 };
 
