@@ -599,11 +599,13 @@ int uvm_query_memory(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
  *
  * They are the process's, in all of its contexts, until the last of these unregisters the
  * GPU; a child of fork() begins with neither. Pages over the limit make room by evicting
- * others of the process. What is reserved isn't kept free for it.
+ * others of the process. What is reserved isn't kept free for it. All processes without
+ * CAP_SYS_RESOURCE together reserve no more than a part of the memory, by default a half.
  *
  * Return: 0; -ENOSPC if there isn't as much that nobody else reserved; -EINVAL for parts
  * of pages, for more @reserved than @limit, and for more @reserved than memory;
- * -EOPNOTSUPP for a GPU whose memory is a NUMA node; -ENOENT, -ENODEV, -EPERM, -ESRCH.
+ * -EPERM also if more is @reserved than may be without CAP_SYS_RESOURCE; -EOPNOTSUPP for
+ * a GPU whose memory is a NUMA node; -ENOENT, -ENODEV, -ESRCH.
  */
 int uvm_set_memory_limit(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
 			 uint64_t limit, uint64_t reserved);

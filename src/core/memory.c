@@ -27,7 +27,14 @@
  */
 #include "core.h"
 
+#include <linux/capability.h>
 #include <linux/eventfd.h>
+#include <linux/moduleparam.h>
+
+static unsigned int uvm_reserve_percent = 50;
+module_param_named(reserve_percent, uvm_reserve_percent, uint, 0644);
+MODULE_PARM_DESC(reserve_percent,
+		 "percent of a GPU's memory that all processes without CAP_SYS_RESOURCE may reserve together (default 50)");
 
 void uvm_memory_events_init(struct uvm_memory_events *events)
 {
@@ -156,12 +163,13 @@ int uvm_query_memory_ioctl(struct uvm_ucmd *ucmd)
  * uvm_set_memory_limit_ioctl() - UVM_SET_MEMORY_LIMIT
  * @ucmd: on a VA space whose mm is retained
  *
- * Return: 0, -EINVAL, -ENODEV, -ENOENT, -ENOSPC, -EOPNOTSUPP.
+ * Return: 0, -EINVAL, -ENODEV, -ENOENT, -ENOSPC, -EOPNOTSUPP, -EPERM.
  */
 int uvm_set_memory_limit_ioctl(struct uvm_ucmd *ucmd)
 {
 	struct uvm_set_memory_limit *cmd = ucmd->cmd;
 	struct uvm_gpu_space *gs;
+	bool trusted;
 	int ret = -EINVAL;
 
 	if (!PAGE_ALIGNED(cmd->limit | cmd->reserved) ||
@@ -170,9 +178,12 @@ int uvm_set_memory_limit_ioctl(struct uvm_ucmd *ucmd)
 	gs = uvm_memory_get(ucmd->vs, cmd->uuid);
 	if (IS_ERR(gs))
 		return PTR_ERR(gs);
+	/* Who reserves nothing needs no capability, and isn't seen to use one. */
+	trusted = cmd->reserved && capable(CAP_SYS_RESOURCE);
 	if (cmd->reserved <= gs->gpu->desc.memory_size)
 		ret = uvm_tenant_set_limit(gs->tenant, cmd->limit >> PAGE_SHIFT,
-					   cmd->reserved >> PAGE_SHIFT);
+					   cmd->reserved >> PAGE_SHIFT, trusted,
+					   READ_ONCE(uvm_reserve_percent));
 	/* What can't leave now does when more is wanted. */
 	if (!ret && uvm_tenant_excess(gs->tenant))
 		uvm_evict(gs->gpu, gs->tenant, 1, UVM_EVICT_ANY);

@@ -359,30 +359,54 @@ unsigned long uvm_tenant_excess(struct uvm_tenant *tenant)
 	return excess;
 }
 
+/* Pages that tenants other than @tenant reserved, all or those who aren't trusted. */
+static u64 uvm_lru_reserved(const struct uvm_lru *lru, const struct uvm_tenant *tenant,
+			    bool all)
+{
+	struct uvm_tenant *other;
+	u64 sum = 0;
+
+	lockdep_assert_held(&lru->lock);
+	list_for_each_entry(other, &lru->tenants, link)
+		if (other != tenant && (all || !other->trusted))
+			sum += other->reserved;
+	return sum;
+}
+
 /**
  * uvm_tenant_set_limit() - what a tenant may use
  * @tenant: the tenant
  * @limit: pages, 0 for no limit
  * @reserved: pages that aren't evicted for others
+ * @trusted: does the caller reserve as much as there is?
+ * @percent: of the memory, what all those may reserve together who don't
  *
- * Return: 0, or -ENOSPC if the memory is less than all have reserved.
+ * Who reserves no more than before needs nobody's trust.
+ *
+ * Return: 0, -ENOSPC if the memory is less than all have reserved, or -EPERM if that is
+ * more than those may who aren't trusted.
  */
-int uvm_tenant_set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved)
+int uvm_tenant_set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved,
+			 bool trusted, unsigned int percent)
 {
 	struct uvm_lru *lru = &tenant->gpu->lru;
-	struct uvm_tenant *other;
-	u64 sum = reserved;
+	bool more;
 	int ret = 0;
 
 	spin_lock_irq(&lru->lock);
-	list_for_each_entry(other, &lru->tenants, link)
-		if (other != tenant)
-			sum += other->reserved;
-	if (reserved > lru->nr_pages || sum > lru->nr_pages) {
+	more = reserved > tenant->reserved;
+	if (reserved > lru->nr_pages ||
+	    reserved + uvm_lru_reserved(lru, tenant, true) > lru->nr_pages) {
 		ret = -ENOSPC;
+	} else if (more && !trusted &&
+		   (reserved + uvm_lru_reserved(lru, tenant, false)) * 100 >
+		   (u64)lru->nr_pages * percent) {
+		ret = -EPERM;
 	} else {
 		tenant->limit = limit;
 		tenant->reserved = reserved;
+		if (more)
+			tenant->trusted = trusted;
 	}
 	spin_unlock_irq(&lru->lock);
 	return ret;

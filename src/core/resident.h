@@ -37,6 +37,7 @@ struct uvm_move;
  * @pages: of the GPU's memory, those included that a move has just taken
  * @limit: it takes no more than that; 0 if there is none
  * @reserved: so many are not evicted for the sake of others
+ * @trusted: who reserved them may reserve all of the memory
  * @evicted: pages that eviction brought home
  * @refaulted: those of them that came back soon
  * @busy_in: the last round of eviction that could not get its mmap_lock
@@ -55,6 +56,7 @@ struct uvm_tenant {
 	unsigned long pages;
 	unsigned long limit;
 	unsigned long reserved;
+	bool trusted;
 	u64 evicted;
 	u64 refaulted;
 	u64 busy_in;
@@ -217,7 +219,8 @@ void uvm_tenant_uncharge(struct uvm_tenant *tenant, unsigned long npages);
 unsigned long uvm_tenant_room(struct uvm_tenant *tenant);
 unsigned long uvm_tenant_excess(struct uvm_tenant *tenant);
 void uvm_tenant_numbers(struct uvm_tenant *tenant, struct uvm_memory_numbers *n);
-int uvm_tenant_set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved);
+int uvm_tenant_set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved,
+			 bool trusted, unsigned int percent);
 
 struct uvm_resident *uvm_resident_get(struct uvm_tenant *tenant, unsigned long base);
 void uvm_resident_put(struct uvm_resident *res);

@@ -252,28 +252,54 @@ static void resident_outlives_space(struct kunit *test)
 	resident_free_all(ctx);
 }
 
+static int set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved)
+{
+	return uvm_tenant_set_limit(tenant, limit, reserved, true, 0);
+}
+
 /* A limit bounds what is charged; reservations bound each other. */
 static void resident_limits(struct kunit *test)
 {
 	struct resident_ctx *ctx = test->priv;
 	struct uvm_tenant *t = ctx->tenants[0];
 
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 100, 50), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(t, 100, 50), 0);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_charge(t, 70), 70UL);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_room(t), 30UL);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_charge(t, 70), 30UL);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_charge(t, 1), 0UL);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 60, 50), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(t, 60, 50), 0);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_excess(t), 40UL);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_room(t), 0UL);
 	uvm_tenant_uncharge(t, 100);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_excess(t), 0UL);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(ctx->tenants[1], 0, PAGES - 50), 0);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(ctx->tenants[2], 0, 1), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, U64_MAX), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, set_limit(ctx->tenants[1], 0, PAGES - 50), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(ctx->tenants[2], 0, 1), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, set_limit(t, 0, U64_MAX), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_room(t), 60UL);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, 0), 0);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(ctx->tenants[2], 0, 50), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(t, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(ctx->tenants[2], 0, 50), 0);
+}
+
+/* Who isn't trusted shares a part, with nobody but those who aren't either. */
+static void resident_reservations(struct kunit *test)
+{
+	struct resident_ctx *ctx = test->priv;
+	struct uvm_tenant *t = ctx->tenants[0], *u = ctx->tenants[1];
+	const u64 most = PAGES / 4;
+
+	KUNIT_EXPECT_EQ(test, set_limit(ctx->tenants[2], 0, PAGES / 2), 0);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, 1, false, 0), -EPERM);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, most + 1, false, 25), -EPERM);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, most - 1, false, 25), 0);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(u, 0, 2, false, 25), -EPERM);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(u, 0, 1, false, 25), 0);
+	/* no more than before */
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, most - 1, false, 0), 0);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, 1, false, 0), 0);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, 2, false, 0), -EPERM);
+	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 0, PAGES, false, 100), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, set_limit(ctx->tenants[2], 0, 0), 0);
 }
 
 /* One and the same mm is one tenant. */
@@ -283,7 +309,7 @@ static void resident_tenant_is_shared(struct kunit *test)
 	struct uvm_tenant *t = uvm_tenant_join(ctx->gpu, ctx->mms[0]);
 
 	KUNIT_ASSERT_PTR_EQ(test, t, ctx->tenants[0]);
-	KUNIT_EXPECT_EQ(test, uvm_tenant_set_limit(t, 10, 0), 0);
+	KUNIT_EXPECT_EQ(test, set_limit(t, 10, 0), 0);
 	uvm_tenant_leave(t);
 	KUNIT_EXPECT_EQ(test, uvm_tenant_room(ctx->tenants[0]), 10UL);
 }
@@ -292,6 +318,7 @@ static struct kunit_case resident_cases[] = {
 	KUNIT_CASE(resident_counts_are_exact),
 	KUNIT_CASE(resident_outlives_space),
 	KUNIT_CASE(resident_limits),
+	KUNIT_CASE(resident_reservations),
 	KUNIT_CASE(resident_tenant_is_shared),
 	{}
 };

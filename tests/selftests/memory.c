@@ -18,8 +18,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/capability.h>
 
 #include "harness.h"
 #include "lib_device.h"
@@ -410,6 +413,66 @@ TEST_V(reservations_add_up, devices)
 }
 
 /* ---- how they end ---- */
+
+/* Has this thread the capability, as far as it counts? */
+static void set_capable(int cap, bool on)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	ASSERT_RET(syscall(SYS_capget, &head, caps), 0);
+	if (on)
+		caps[CAP_TO_INDEX(cap)].effective |= CAP_TO_MASK(cap);
+	else
+		caps[CAP_TO_INDEX(cap)].effective &= ~CAP_TO_MASK(cap);
+	ASSERT_RET(syscall(SYS_capset, &head, caps), 0);
+}
+
+/* All without the capability have a half; who has it has what is left. */
+TEST_V(reservations_without_capability, devices)
+{
+	struct peer peer;
+	struct fix f;
+	uint64_t all;
+
+	fix_open(&f, v);
+	all = f.gpu.memory_size;
+	if (peer_start(&peer, &f)) {
+		set_capable(CAP_SYS_RESOURCE, false);
+		EXPECT_RET(set_limit(&peer.f, 0, all / 2 + PAGE), -EPERM);
+		EXPECT_RET(set_limit(&peer.f, 0, all), -EPERM);
+		EXPECT_EQ(ask(&peer.f).out_reserved, 0);
+		EXPECT_RET(set_limit(&peer.f, 0, all / 2), 0);
+		turn(&peer);
+		turn(&peer);
+		EXPECT_RET(set_limit(&peer.f, 0, all / 2 - PAGE), 0);
+		turn(&peer);
+		turn(&peer);
+		EXPECT_RET(set_limit(&peer.f, 0, all / 2), -EPERM);
+		EXPECT_EQ(ask(&peer.f).out_reserved, all / 2 - PAGE);
+		fix_close(&peer.f);
+		child_exit();
+	}
+	turn(&peer);
+	EXPECT_RET(set_limit(&f, 0, all / 2 + PAGE), -ENOSPC);
+	EXPECT_RET(set_limit(&f, 0, all / 2), 0);
+	set_capable(CAP_SYS_RESOURCE, false);
+	/* that was granted, and less is no more */
+	EXPECT_RET(set_limit(&f, 0, all / 2), 0);
+	EXPECT_RET(set_limit(&f, 0, PAGE), 0);
+	EXPECT_RET(set_limit(&f, 0, 2 * PAGE), -EPERM);
+	EXPECT_RET(set_limit(&f, 0, 0), 0);
+	EXPECT_RET(set_limit(&f, all, 0), 0);
+	EXPECT_RET(set_limit(&f, all, PAGE), -EPERM);
+	turn(&peer);
+	turn(&peer);
+	EXPECT_RET(set_limit(&f, 0, PAGE), 0);
+	turn(&peer);
+	EXPECT_EQ(child_wait(peer.pid), 0);
+	set_capable(CAP_SYS_RESOURCE, true);
+	EXPECT_RET(set_limit(&f, 0, all), 0);
+	fix_close(&f);
+}
 
 enum end {
 	END_REMOVED, END_REPLACED, END_UNREGISTERED, END_MM_CLOSED, END_CLOSED,
@@ -1070,6 +1133,39 @@ TEST_V(limit_lowered, devices)
 	EXPECT_LE(fix_on_gpu(&f, p, 2 * HUGE + PAGE) * PAGE, HUGE);
 	EXPECT_LE(ask(&f).out_mine, HUGE);
 	EXPECT_PATTERN(p, 2 * HUGE + PAGE, 1);
+	fix_close(&f);
+}
+
+/*
+ * Strays come home as they are needed: all of the memory is full of them, a block wants
+ * in, and no more than two go for it, as no block need be where one is.
+ */
+TEST_VT(strays_as_needed, devices_huge, 60)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	struct uvm_migrate m = {};
+	char *p, *q, *fresh;
+	struct fix f;
+	size_t all, i;
+
+	fix_open(&f, v);
+	all = f.gpu.memory_size;
+	p = fix_pattern(&f, all, 1);
+	fresh = fix_pattern(&f, HUGE, 2);
+	q = anon(all, PROT_NONE, MAP_NORESERVE);
+	fix_to_gpu(&f, p, all);
+	if (mremap(p, all, all, flags, q) != q)
+		for (i = 0; i < all; i += PAGE)
+			ASSERT_TRUE(mremap(p + i, PAGE, PAGE, flags, q + i) == q + i);
+	ASSERT_EQ(ask(&f).out_used, all);
+	/* Eviction may have searched not long ago. */
+	EXPECT_TRUE(SOON(!migrate(f.s.fd, fresh, HUGE, UVM_DEST_GPU, 0, f.gpu.uuid, &m) &&
+			 fix_on_gpu(&f, fresh, HUGE) == HUGE / PAGE, 30));
+	EXPECT_GE(fix_on_gpu(&f, q, all), (all - 2 * HUGE) / PAGE);
+	EXPECT_LT(fix_on_gpu(&f, q, all), all / PAGE);
+	EXPECT_PATTERN(q, all, 1);
+	EXPECT_PATTERN(fresh, HUGE, 2);
+	munmap(q, all);
 	fix_close(&f);
 }
 

@@ -1019,12 +1019,13 @@ struct uvm_query_memory {
  * what can't now does when the process wants more. Whoever moves pages there over the limit
  * evicts others of the same process before. Of what is reserved nothing is kept free,
  * but others' need of memory evicts no page of a process that has no more than that.
- * A child of fork begins with neither.
+ * All reservations made without CAP_SYS_RESOURCE together fit into a part of the memory,
+ * by default a half: reserve_percent= of the module. A child of fork begins with neither.
  *
  * Errors: EBADFD; EPERM; ESRCH; EINVAL if one is no whole number of pages, or if
  * @reserved is above @limit, where there is one, or above the GPU's memory; ENODEV;
- * ENOENT; ENOSPC if all reservations together would be above the GPU's memory;
- * EOPNOTSUPP without an mm, and for UVM_MEMORY_NUMA.
+ * ENOENT; ENOSPC if all reservations together would be above the GPU's memory; EPERM
+ * also if those without CAP_SYS_RESOURCE would be above their part of it; EOPNOTSUPP without an mm, and for UVM_MEMORY_NUMA.
  */
 struct uvm_set_memory_limit {
 	__u32 size;
