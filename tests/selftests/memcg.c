@@ -409,7 +409,12 @@ static void refused(const struct variant *v, const struct group *g, atomic_int *
 	EXPECT_EQ(holes(&f, p), FEW_PAGES);
 	/* and by a fault: what isn't there can't be used where it is either */
 	expect_no_page(&f, p);
-	EXPECT_EQ(holes(&f, p), FEW_PAGES);
+	/*
+	 * What another CPU had charged ahead of time may come free in between. Then the
+	 * page is there after all, and it's what the driver needs to map it that isn't.
+	 */
+	EXPECT_GE(holes(&f, p), FEW_PAGES - 1);
+	EXPECT_EQ(fix_on_gpu(&f, p, FEW), 0);
 	memory_of(&f, &m);
 	EXPECT_EQ(m.mine, before.mine);
 	EXPECT_EQ(m.used, before.used);
