@@ -149,12 +149,17 @@ static int uvm_gpu_space_need_wq(struct uvm_va_space *vs)
 	return 0;
 }
 
-/* No more pages go to the GPU through it. */
+/* No more pages go to the GPU through it. Notifiers may still come, and ask for it. */
 static void uvm_gpu_space_leave_memory(struct uvm_gpu_space *gs)
 {
-	if (gs->tenant)
-		uvm_tenant_leave(gs->tenant);
+	struct uvm_tenant *tenant;
+
+	mutex_lock(&gs->notifier_lock);
+	tenant = gs->tenant;
 	gs->tenant = NULL;
+	mutex_unlock(&gs->notifier_lock);
+	if (tenant)
+		uvm_tenant_leave(tenant);
 }
 
 /* Takes over the reference to @gpu on success. */

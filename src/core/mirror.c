@@ -180,6 +180,8 @@ static bool uvm_span_invalidate(struct mmu_interval_notifier *mni,
 		return false;
 	mmu_interval_set_seq(mni, cur_seq);
 	uvm_span_unmap(span, start, end);
+	if (range->event == MMU_NOTIFY_UNMAP && span->gs->tenant)
+		uvm_tenant_unmapped(span->gs->tenant, start, end);
 	mutex_unlock(&span->gs->notifier_lock);
 	return true;
 }

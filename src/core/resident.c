@@ -14,7 +14,7 @@
  * but while pages are mapped in place for want of room a work lets it go on.
  *
  * &uvm_lru.lock is irq-safe, since pages are freed from any context; nothing is taken
- * under it. &uvm_tenant.lock is taken before it.
+ * under it. &uvm_tenant.lock and the lock of &uvm_tenant.blocks are taken before it.
  *
  * Invariants, under &uvm_lru.lock: &uvm_resident.pages is the number of entries of
  * &uvm_lru.of that point to it. One with pages is in &uvm_tenant.lru, or if @stray in
@@ -269,20 +269,60 @@ void uvm_tenant_put(struct uvm_tenant *tenant)
 	kref_put(&tenant->ref, uvm_tenant_release);
 }
 
+/* What is in the table is there as long as its lock is held, and so is its tenant. */
+static void uvm_resident_clear(struct uvm_lru *lru, struct uvm_resident *res,
+			       unsigned long first, unsigned long npages)
+{
+	unsigned long flags;
+
+	lockdep_assert_held(&res->tenant->blocks.xa_lock);
+	spin_lock_irqsave(&lru->lock, flags);
+	bitmap_clear(res->evicted, first, npages);
+	if (!res->tenant->spaces)
+		list_del_init(&res->stay);
+	if (res->ghost && !uvm_resident_remembers(res))
+		uvm_resident_rest(lru, res);
+	spin_unlock_irqrestore(&lru->lock, flags);
+}
+
 /* Nothing of it will come any more. */
 static void uvm_tenant_forget(struct uvm_lru *lru, struct uvm_tenant *tenant)
 {
-	struct uvm_resident *res, *next;
+	XA_STATE(xas, &tenant->blocks, 0);
+	struct uvm_resident *res;
 
-	lockdep_assert_held(&lru->lock);
-	tenant->limit = 0;
-	tenant->reserved = 0;
-	list_for_each_entry_safe(res, next, &lru->ghosts, link)
-		if (res->tenant == tenant)
-			uvm_resident_rest(lru, res);
-	list_for_each_entry_safe(res, next, &lru->stayed, stay)
-		if (res->tenant == tenant)
-			list_del_init(&res->stay);
+	xas_lock(&xas);
+	xas_for_each(&xas, res, ULONG_MAX)
+		uvm_resident_clear(lru, res, 0, UVM_BLOCK_PAGES);
+	xas_unlock(&xas);
+}
+
+/**
+ * uvm_tenant_unmapped() - nothing is mapped at some addresses any more
+ * @tenant: whose addresses
+ * @start: the first one
+ * @end: the one after the last one
+ *
+ * What is mapped there next is new: that it comes to the GPU is no refault of what was
+ * evicted. For notifiers: doesn't sleep, and takes as long as the tenant has residents
+ * between the two.
+ */
+void uvm_tenant_unmapped(struct uvm_tenant *tenant, unsigned long start,
+			 unsigned long end)
+{
+	XA_STATE(xas, &tenant->blocks, start >> UVM_BLOCK_SHIFT);
+	unsigned long first, last;
+	struct uvm_resident *res;
+
+	xas_lock(&xas);
+	xas_for_each(&xas, res, (end - 1) >> UVM_BLOCK_SHIFT) {
+		first = max(start, res->base);
+		last = min(end, res->base + UVM_BLOCK_SIZE);
+		uvm_resident_clear(&tenant->gpu->lru, res,
+				   (first - res->base) >> PAGE_SHIFT,
+				   (last - first) >> PAGE_SHIFT);
+	}
+	xas_unlock(&xas);
 }
 
 /**
@@ -294,11 +334,17 @@ static void uvm_tenant_forget(struct uvm_lru *lru, struct uvm_tenant *tenant)
 void uvm_tenant_leave(struct uvm_tenant *tenant)
 {
 	struct uvm_lru *lru = &tenant->gpu->lru;
+	bool last;
 
 	spin_lock_irq(&lru->lock);
-	if (!--tenant->spaces)
-		uvm_tenant_forget(lru, tenant);
+	last = !--tenant->spaces;
+	if (last) {
+		tenant->limit = 0;
+		tenant->reserved = 0;
+	}
 	spin_unlock_irq(&lru->lock);
+	if (last)
+		uvm_tenant_forget(lru, tenant);
 	uvm_tenant_put(tenant);
 }
 

@@ -218,6 +218,8 @@ unsigned long uvm_tenant_charge(struct uvm_tenant *tenant, unsigned long want);
 void uvm_tenant_uncharge(struct uvm_tenant *tenant, unsigned long npages);
 unsigned long uvm_tenant_room(struct uvm_tenant *tenant);
 unsigned long uvm_tenant_excess(struct uvm_tenant *tenant);
+void uvm_tenant_unmapped(struct uvm_tenant *tenant, unsigned long start,
+			 unsigned long end);
 void uvm_tenant_numbers(struct uvm_tenant *tenant, struct uvm_memory_numbers *n);
 int uvm_tenant_set_limit(struct uvm_tenant *tenant, u64 limit, u64 reserved,
 			 bool trusted, unsigned int percent);

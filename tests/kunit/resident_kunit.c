@@ -314,12 +314,78 @@ static void resident_tenant_is_shared(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, uvm_tenant_room(ctx->tenants[0]), 10UL);
 }
 
+/* So many pages of a block come, and leave by eviction. */
+static void resident_evict(struct kunit *test, struct resident_ctx *ctx, unsigned int t,
+			   unsigned int b, unsigned int npages)
+{
+	struct uvm_resident *res = uvm_resident_get(ctx->tenants[t], resident_base(b));
+	DECLARE_BITMAP(moved, UVM_BLOCK_PAGES);
+
+	KUNIT_ASSERT_NOT_NULL(test, res);
+	bitmap_zero(moved, UVM_BLOCK_PAGES);
+	bitmap_set(moved, 0, npages);
+	KUNIT_ASSERT_EQ(test, uvm_tenant_charge(ctx->tenants[t], npages), npages + 0UL);
+	uvm_resident_add(res, 0, npages);
+	uvm_resident_arrived(res, 0, moved, npages);
+	uvm_resident_left(res, 0, moved, npages);
+	uvm_resident_free(ctx->gpu, 0, npages);
+	uvm_resident_put(res);
+}
+
+/* How many of a block's pages count as coming back, if all come? */
+static u64 resident_refaults(struct kunit *test, struct resident_ctx *ctx,
+			     unsigned int t, unsigned int b)
+{
+	u64 before = ctx->tenants[t]->refaulted;
+
+	resident_evict(test, ctx, t, b, UVM_BLOCK_PAGES);
+	return ctx->tenants[t]->refaulted - before;
+}
+
+/* What was unmapped doesn't come back, nor do others remember less for it. */
+static void resident_unmapped(struct kunit *test)
+{
+	struct resident_ctx *ctx = test->priv;
+	unsigned long a = resident_base(0), mid = resident_base(1);
+	unsigned int b;
+
+	for (b = 0; b < 3; b++)
+		resident_evict(test, ctx, 0, b, UVM_BLOCK_PAGES);
+	resident_evict(test, ctx, 1, 1, UVM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, ctx->gpu->lru.nr_ghosts, 4UL);
+	/* all of the first block, and four pages of the second one */
+	uvm_tenant_unmapped(ctx->tenants[0], a - PAGE_SIZE, mid + 4 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, ctx->gpu->lru.nr_ghosts, 3UL);
+	/* and one in its middle */
+	uvm_tenant_unmapped(ctx->tenants[0], mid + 8 * PAGE_SIZE, mid + 9 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, resident_refaults(test, ctx, 0, 0), 0ULL);
+	KUNIT_EXPECT_EQ(test, resident_refaults(test, ctx, 0, 1), UVM_BLOCK_PAGES - 5ULL);
+	KUNIT_EXPECT_EQ(test, resident_refaults(test, ctx, 0, 2), UVM_BLOCK_PAGES + 0ULL);
+	KUNIT_EXPECT_EQ(test, resident_refaults(test, ctx, 1, 1), UVM_BLOCK_PAGES + 0ULL);
+}
+
+/* A tenant that ends takes its own ghosts along, and nobody else's. */
+static void resident_ghosts_end(struct kunit *test)
+{
+	struct resident_ctx *ctx = test->priv;
+
+	resident_evict(test, ctx, 0, 0, 8);
+	resident_evict(test, ctx, 0, 3, 8);
+	resident_evict(test, ctx, 1, 0, 8);
+	resident_leave(ctx, 0);
+	flush_work(&ctx->gpu->lru.reap);
+	KUNIT_EXPECT_EQ(test, ctx->gpu->lru.nr_ghosts, 1UL);
+	KUNIT_EXPECT_EQ(test, resident_refaults(test, ctx, 1, 0), 8ULL);
+}
+
 static struct kunit_case resident_cases[] = {
 	KUNIT_CASE(resident_counts_are_exact),
 	KUNIT_CASE(resident_outlives_space),
 	KUNIT_CASE(resident_limits),
 	KUNIT_CASE(resident_reservations),
 	KUNIT_CASE(resident_tenant_is_shared),
+	KUNIT_CASE(resident_unmapped),
+	KUNIT_CASE(resident_ghosts_end),
 	{}
 };
 

@@ -265,6 +265,36 @@ TEST_VT(forked, devices_huge, 60)
 	fix_close(&f);
 }
 
+/* What is unmapped is forgotten: what comes to its addresses next is new. */
+TEST_VT(new_is_no_refault, devices, 60)
+{
+	size_t room = pressure_need(v);
+	struct memory before, after;
+	struct fix f;
+	char *p, *other;
+
+	fix_open(&f, v);
+	p = aligned_pattern(&f, HUGE, 40);
+	other = aligned_pattern(&f, ENOUGH(room), 41);
+	expect_taken(&f, p, HUGE);
+	/* the GPU works there, or nobody tells the driver of the unmapping */
+	fix_fill(&f, p, HUGE, 7);
+	expect_taken(&f, other, ENOUGH(room));
+	expect_gone(&f, p, BLOCK_PAGES);
+	memory_of(&f, &before);
+	ASSERT_EQ(mmap(p, HUGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), p);
+	expect_taken(&f, p, HUGE);
+	memory_of(&f, &after);
+	EXPECT_EQ(after.my_refaulted, before.my_refaulted);
+	EXPECT_BYTES(p, HUGE, 0);
+	/* of what wasn't unmapped it counts, as ever */
+	expect_taken(&f, other, ENOUGH(room));
+	memory_of(&f, &after);
+	EXPECT_GT(after.my_refaulted, before.my_refaulted);
+	fix_close(&f);
+}
+
 /* ---- limits ---- */
 
 /* What is hard to find may not be found at once. */
