@@ -82,7 +82,7 @@ TEST_VT(scenes, devices_huge, 90)
 	static const size_t crowds[] = { 2, 8 };
 	size_t room = pressure_need(v), i, step;
 
-	step = slow_kernel() ? harness_stride(19) : harness_rounds(1) > 1 ? 1 : 7;
+	step = slow_kernel() ? harness_stride(29) : harness_rounds(1) > 1 ? 1 : 7;
 	for (i = harness_seed % step; i < NR_SCENES * NR(crowds); i += step)
 		crowd(v, &scenes[i / NR(crowds)], crowds[i % NR(crowds)], room);
 }
@@ -147,7 +147,7 @@ static void marked_kill(struct marked *k)
 TEST_VT(killed, devices_huge, 120)
 {
 	size_t room = pressure_need(v), pages = room - BLOCK_PAGES;
-	unsigned int rounds = harness_rounds(50), i;
+	unsigned int rounds = harness_rounds(30), i;
 	struct marked marked[VICTIMS], *k;
 	uint64_t rng = harness_seed;
 	struct uvm_gpu_info gpu;
@@ -362,7 +362,7 @@ static void field_make(struct field *d, struct fix *f)
 static void *field_work(void *arg)
 {
 	struct field *d = arg;
-	unsigned int n = harness_rounds(300);
+	unsigned int n = harness_rounds(120);
 	const struct part all = { 0, FIELD_PAGES };
 	struct part r;
 
