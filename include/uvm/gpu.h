@@ -384,8 +384,8 @@ struct uvm_gpu_ops {
  * @ops: operations; must outlive the registration
  * @priv: for uvm_gpu_priv()
  * @memory_kind: enum uvm_memory_kind
- * @memory_size: bytes of memory, a multiple of 2 MiB; device addresses run from
- *	0 to here
+ * @memory_size: bytes of memory, a multiple of 2 MiB, up to 4 TiB; device addresses
+ *	run from 0 to here
  * @memory_base: physical address of device address 0, 2 MiB aligned, for
  *	UVM_MEMORY_COHERENT; else 0. The backend owns the resource; the core adds
  *	the struct pages.

@@ -10,7 +10,7 @@
  * after the change. The notifier is there from the first change until the VA space
  * goes, since it costs something at every change of the address space.
  */
-#include "core.h"
+#include "managed.h"
 
 #include <linux/hashtable.h>
 #include <linux/rculist.h>
@@ -315,6 +315,8 @@ static int uvm_set_switch(struct uvm_ucmd *ucmd, u8 which)
 	if (ret)
 		return ret;
 	ret = uvm_advise(ucmd->vs, cmd->base, cmd->length, &change);
+	if (!ret && which == UVM_POLICY_READ_MOSTLY && !cmd->enable)
+		ret = uvm_managed_collapse(ucmd->vs, cmd->base, cmd->base + cmd->length);
 	uvm_advise_end(ucmd->vs);
 	return ret;
 }

@@ -23,6 +23,18 @@
 #define VM_SHADOW_STACK	VM_NONE
 #endif
 
+#ifndef UVM_HAVE_VM_FLAGS_SET
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
 #ifndef UVM_HAVE_PAGE_PGMAP
 static inline struct dev_pagemap *page_pgmap(const struct page *page)
 {

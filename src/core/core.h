@@ -40,6 +40,8 @@
  *   for the users of the GPU space, who may hold mmap_lock.
  * → &uvm_va_space.advise_lock: the first change of a policy
  * → mmap_lock
+ * → &uvm_block.lock: where the pages of a managed block are. Never two of them. Under
+ *   it page locks of pages that aren't in a move, and core's i_mmap_rwsem
  * → &uvm_va_space.lock: GPU spaces, channels, range groups and the state of the mm link
  * → &uvm_channel.lock: the backend's half of a channel
  * → &uvm_gpu.counter_lock: who wants access counters
@@ -52,7 +54,7 @@
  * → &uvm_memory_events.lock, a spinlock: who wants to know when memory gets scarce
  * → spinlocks: &uvm_va_space.mm_lock, &uvm_mm.pin_lock, &uvm_devmem.watch_lock
  *   and under it &uvm_devmem_zone.lock, &uvm_policies.lock, &uvm_windows.lock,
- *   &uvm_lru.lock, uvm_zaps_lock and under it &uvm_zaps.lock
+ *   the lock of &uvm_managed.blocks, &uvm_lru.lock, uvm_zaps_lock and under it &uvm_zaps.lock
  *
  * uvm_gpus_lock (the registry) may be taken under mmap_lock, and takes none but
  * spinlocks.
@@ -115,6 +117,14 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
 
 /* ---- GPUs (gpu.c) ---- */
 
+/*
+ * No memory of this world has page frames from here on. Each GPU without struct pages has
+ * some of its own, so that what tells of pages by page frame tells of its pages too. All
+ * are below the flags of HMM.
+ */
+#define UVM_PSEUDO_PFN		BIT_ULL(44)
+#define UVM_PSEUDO_SHIFT	30
+
 /**
  * struct uvm_gpu - a GPU that a backend registered
  * @desc: what the backend told, copied
@@ -123,8 +133,11 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  * @ref: the registry, GPU spaces, and whoever works with it
  * @gone: the last reference is dropped
  * @dead: the backend unregisters it; set once, under uvm_gpus_lock
+ * @has_pages: there are struct pages of its memory, or it is a node: ordinary memory
+ *	moves there. For want of CONFIG_DEVICE_PRIVATE a UVM_MEMORY_PRIVATE one has none
  * @pgmap: struct pages of its memory; not for UVM_MEMORY_NUMA
- * @base_pfn: page frame of device address 0
+ * @base_pfn: page frame of device address 0; without struct pages one of nothing, from
+ *	UVM_PSEUDO_PFN on, which names a page all the same
  * @mem: which pages are in use
  * @spaces: GPU spaces by &uvm_gpu_as.id, for the fault worker; xa_lock guards
  *	the step from finding one to &uvm_gpu_space.users
@@ -162,6 +175,7 @@ struct uvm_gpu {
 	struct kref ref;
 	struct completion gone;
 	bool dead;
+	bool has_pages;
 	struct dev_pagemap pgmap;
 	unsigned long base_pfn;
 	struct uvm_devmem mem;
@@ -191,6 +205,7 @@ struct uvm_gpu {
 };
 
 struct uvm_gpu *uvm_gpu_get(const u8 *uuid);
+const struct uvm_gpu *uvm_gpu_by_id(u32 id);
 void uvm_gpu_put(struct uvm_gpu *gpu);
 int uvm_gpu_nearest_node(const struct uvm_gpu *gpu);
 bool uvm_gpu_present(const u8 *uuid);
@@ -198,6 +213,7 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
 struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn);
 int uvm_gpu_id_of_node(int node);
+void uvm_gpu_free_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count);
 void uvm_gpu_set_parked(struct uvm_gpu *gpu);
 void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg);
 unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
@@ -211,12 +227,6 @@ static inline bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)
 {
 	return !uvm_gpu_is_numa(gpu) && pfn >= gpu->base_pfn &&
 	       pfn - gpu->base_pfn < gpu->desc.memory_size >> PAGE_SHIFT;
-}
-
-static inline u64 uvm_gpu_page_addr(const struct uvm_gpu *gpu,
-				    const struct page *page)
-{
-	return (u64)(page_to_pfn(page) - gpu->base_pfn) << PAGE_SHIFT;
 }
 
 /* Private or coherent memory of one of our GPUs; of a page that the caller holds. */
@@ -237,6 +247,19 @@ extern struct workqueue_struct *uvm_release_wq;
 extern struct workqueue_struct *uvm_evacuate_wq;
 
 /* ---- VA spaces (va_space.c, mm.c) ---- */
+
+/**
+ * struct uvm_managed - the managed ranges of a VA space, see managed.c
+ * @inode: what its file maps; that of &uvm_file.inode
+ * @blocks: &struct uvm_block by address >> UVM_BLOCK_SHIFT; xa_lock guards the step from
+ *	finding one to its reference
+ * @cpu_pages: pages of blocks that the CPU holds
+ */
+struct uvm_managed {
+	struct inode *inode;
+	struct xarray blocks;
+	atomic_long_t cpu_pages;
+};
 
 /**
  * enum uvm_mm_state - what a VA space may do with its mm; moves forward only
@@ -337,6 +360,7 @@ struct uvm_mm {
  * @range_groups: by id; protected by @lock, as are
  * @nr_range_groups: their number
  * @next_range_group: where the search for the next id starts
+ * @managed: what it maps of its file
  * @snapshot: HMM wants a notifier even for a look without a promise; this one
  *	covers the first page, which never holds anything
  */
@@ -372,6 +396,7 @@ struct uvm_va_space {
 	struct xarray range_groups;
 	u32 nr_range_groups;
 	u32 next_range_group;
+	struct uvm_managed managed;
 	struct mmu_interval_notifier snapshot;
 };
 
@@ -431,6 +456,8 @@ enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
  * struct uvm_file - an open of /dev/uvm
  * @lock: serializes the one step of @kind away from UVM_FILE_FRESH
  * @kind: set once, released after the members below are valid
+ * @inode: what it maps: an address_space of its own, so that nobody else's mappings are
+ *	found through it
  * @vs: of UVM_FILE_VA_SPACE: its own; of UVM_FILE_MM: that of @va_file
  * @va_file: of UVM_FILE_MM: the VA space's file, held
  * @owner: of UVM_FILE_MM: the files that UVM_MM_INIT was called with; compared, never
@@ -439,6 +466,7 @@ enum uvm_file_kind { UVM_FILE_FRESH, UVM_FILE_VA_SPACE, UVM_FILE_MM };
 struct uvm_file {
 	struct mutex lock;
 	enum uvm_file_kind kind;
+	struct inode *inode;
 	struct uvm_va_space *vs;
 	struct file *va_file;
 	fl_owner_t owner;
@@ -567,6 +595,10 @@ int uvm_set_range_group_ioctl(struct uvm_ucmd *ucmd);
 int uvm_allow_migration_ioctl(struct uvm_ucmd *ucmd);
 int uvm_query_policy_ioctl(struct uvm_ucmd *ucmd);
 
+/* ---- ranges (range.c) ---- */
+
+int uvm_query_range_ioctl(struct uvm_ucmd *ucmd);
+
 /* ---- pages leave a GPU (evacuate.c) ---- */
 
 int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
@@ -582,7 +614,7 @@ int uvm_engines_hold(void);
 void uvm_engines_release(int idx);
 unsigned long uvm_park_patience(const struct uvm_gpu *gpu);
 int uvm_park_gpu(struct uvm_gpu *gpu);
-int uvm_park_read(struct uvm_gpu *gpu, struct page *src, struct page *dst);
+int uvm_park_read(struct uvm_gpu *gpu, unsigned long index, struct page *dst);
 void uvm_park_forget(struct uvm_gpu *gpu, unsigned long index, unsigned int nr);
 void uvm_park_init(struct uvm_gpu *gpu);
 void uvm_park_fini(struct uvm_gpu *gpu);
@@ -719,7 +751,8 @@ void uvm_mirror_free(struct uvm_gpu_space *gs);
 /* ---- the CPU's page tables (look.c) ---- */
 
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
-			unsigned long npages, unsigned long *pfns);
+			unsigned long npages, unsigned long *pfns,
+			const struct uvm_gpu *near);
 void uvm_mirror_populate(struct uvm_va_space *vs, unsigned long start,
 			 unsigned long npages, unsigned long *pfns, bool write);
 extern const struct mmu_interval_notifier_ops uvm_snapshot_ops;

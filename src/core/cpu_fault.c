@@ -3,7 +3,8 @@
  * DOC: CPU faults in private memory
  *
  * Owns what happens when a CPU touches a page that only a GPU can reach: the page comes
- * home, and a window around it. A window of several blocks keeps two CPUs busy: its
+ * home, and a window around it; ordinary memory (uvm_migrate_to_ram()) as well as managed
+ * (uvm_managed_home()). A window of several blocks keeps two CPUs busy: its
  * second half is a work, which the fault does itself if nobody has begun it by then.
  *
  * A huge page comes as a whole, or not at all: core can't split it for the fault, which
@@ -23,6 +24,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "managed.h"
 #include "move.h"
 
 /* So often it is tried, if the copy fails, before the process is told. */
@@ -214,13 +216,16 @@ static void uvm_home_begin(struct uvm_homecoming *home, struct uvm_move *mv,
 			   unsigned long start, unsigned long end)
 {
 	struct vm_fault *vmf = home->vmf;
+	bool has_fault;
+	int ret;
 
 	uvm_move_reset(mv, start, end);
-	mv->under_way = !uvm_move_begin(mv, vmf->vma, start, end,
-					MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-					&home->dest,
-					uvm_home_has_fault(home, mv) ? vmf->page :
-								       NULL);
+	has_fault = uvm_home_has_fault(home, mv);
+	ret = uvm_move_begin(mv, vmf->vma, start, end, MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+			     &home->dest, has_fault ? vmf->page : NULL);
+	mv->under_way = !ret;
+	if (has_fault && ret == -ENOMEM)
+		home->result = VM_FAULT_OOM;
 }
 
 static void uvm_home_end(struct uvm_homecoming *home, struct uvm_move *mv)
@@ -368,7 +373,7 @@ static vm_fault_t uvm_home_share(struct uvm_homecoming *home)
  */
 static bool uvm_fault_is_of_part(const struct vm_fault *vmf)
 {
-	return vmf->pte && PageCompound(vmf->page);
+	return vmf->page && vmf->pte && PageCompound(vmf->page);
 }
 
 /*
@@ -440,5 +445,33 @@ vm_fault_t uvm_migrate_to_ram(struct vm_fault *vmf)
 	uvm_stats_add(&home.gpu->stats, UVM_STAT_CPU_FAULTS, 1);
 	if (ret == VM_FAULT_OOM && home.huge && uvm_split_begin(mm, base))
 		return uvm_fault_again(vmf);
+	return ret;
+}
+
+/**
+ * uvm_managed_home() - a CPU touched a managed page that a GPU holds
+ * @vmf: the fault
+ * @gpu: the GPU; the caller is inside uvm_mirror_look_begin()
+ *
+ * As uvm_migrate_to_ram(). What comes along comes only if nobody is killed for it.
+ *
+ * Return: 0 if the fault should be looked at again, VM_FAULT_OOM or VM_FAULT_SIGBUS.
+ */
+vm_fault_t uvm_managed_home(struct vm_fault *vmf, struct uvm_gpu *gpu)
+{
+	struct uvm_homecoming home = {
+		.vmf = vmf,
+		.gpu = gpu,
+		.dest = uvm_target_home,
+	};
+	vm_fault_t ret;
+
+	home.dest.from = gpu->id;
+	home.dest.may_stay = true;
+	home.dest.duplicate = !(vmf->flags & FAULT_FLAG_WRITE);
+	home.dest.needed = vmf->address & PAGE_MASK;
+	uvm_home_window(&home, 0);
+	ret = uvm_home_share(&home);
+	uvm_stats_add(&gpu->stats, UVM_STAT_CPU_FAULTS, 1);
 	return ret;
 }

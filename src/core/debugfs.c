@@ -15,6 +15,8 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
+#include "managed.h"
+
 static struct dentry *uvm_debugfs_dir;
 static struct dentry *uvm_debugfs_chunks;
 
@@ -30,6 +32,8 @@ static const char * const uvm_stat_names[UVM_STAT_NR] = {
 	[UVM_STAT_THROTTLED] = "throttled",
 	[UVM_STAT_PINNED] = "pinned",
 	[UVM_STAT_UNPINNED] = "unpinned",
+	[UVM_STAT_DUPLICATED] = "duplicated",
+	[UVM_STAT_COLLAPSED] = "collapsed",
 	[UVM_STAT_HOT_MOVED] = "hot-moved",
 	[UVM_STAT_NOTIFICATIONS] = "notifications",
 	[UVM_STAT_CPU_FAULTS] = "cpu-faults",
@@ -107,6 +111,8 @@ static void uvm_show_va_space(struct seq_file *m, struct uvm_va_space *vs,
 	seq_printf(m, "uvm-policies:\t%lu\n", READ_ONCE(vs->policies.nr));
 	seq_printf(m, "uvm-policies-lost:\t%lu B\n",
 		   READ_ONCE(vs->policies.lost));
+	seq_printf(m, "uvm-managed-cpu:\t%lu B\n",
+		   atomic_long_read(&vs->managed.cpu_pages) << PAGE_SHIFT);
 	shown = kvcalloc(UVM_MAX_GPUS, sizeof(*shown), GFP_KERNEL);
 	if (!shown)
 		return;
@@ -263,6 +269,13 @@ static int uvm_chunks_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(uvm_chunks);
 
+static int uvm_managed_blocks_show(struct seq_file *m, void *unused)
+{
+	seq_printf(m, "%ld\n", uvm_blocks_count());
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(uvm_managed_blocks);
+
 /* @gpu stays until uvm_debugfs_del_gpu(). */
 void uvm_debugfs_add_gpu(struct uvm_gpu *gpu)
 {
@@ -287,6 +300,8 @@ void uvm_debugfs_init(void)
 			    &uvm_va_spaces_fops);
 	debugfs_create_file("gpus", 0400, uvm_debugfs_dir, NULL, &uvm_gpus_fops);
 	debugfs_create_file("memory", 0400, uvm_debugfs_dir, NULL, &uvm_memory_fops);
+	debugfs_create_file("managed_blocks", 0400, uvm_debugfs_dir, NULL,
+			    &uvm_managed_blocks_fops);
 	uvm_delay_init(uvm_debugfs_dir);
 }
 

@@ -38,6 +38,7 @@ static const char * const uvm_delay_names[UVM_DELAY_NR] = {
 	[UVM_DELAY_EVACUATE] = "evacuate",
 	[UVM_DELAY_CPU_FAULT] = "cpu-fault",
 	[UVM_DELAY_PARK] = "park",
+	[UVM_DELAY_MANAGED] = "managed",
 };
 
 /**

@@ -25,6 +25,7 @@ struct dentry;
  * @UVM_DELAY_EVACUATE: before pages of a process are brought home
  * @UVM_DELAY_CPU_FAULT: a CPU touched a private page, and nothing is done about it yet
  * @UVM_DELAY_PARK: host copies are made, but not kept yet
+ * @UVM_DELAY_MANAGED: a managed page is given to a CPU's fault, but not mapped yet
  */
 enum uvm_delay_point {
 	UVM_DELAY_RETAINED,
@@ -40,6 +41,7 @@ enum uvm_delay_point {
 	UVM_DELAY_EVACUATE,
 	UVM_DELAY_CPU_FAULT,
 	UVM_DELAY_PARK,
+	UVM_DELAY_MANAGED,
 	UVM_DELAY_NR,
 };
 

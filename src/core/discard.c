@@ -97,7 +97,7 @@ static void uvm_discard_look(struct uvm_discarding *d, unsigned long addr,
 
 	bitmap_zero(d->want, UVM_BLOCK_PAGES);
 	srcu = uvm_mirror_look_begin();
-	if (uvm_mirror_snapshot(d->vs, addr, npages, d->pfns))
+	if (uvm_mirror_snapshot(d->vs, addr, npages, d->pfns, NULL))
 		memset(d->pfns, 0, sizeof(d->pfns));
 	for (i = 0; i < npages; i++) {
 		reason = uvm_discard_reason(d, d->pfns[i]);
@@ -191,7 +191,7 @@ static unsigned long uvm_discard_next(struct uvm_discarding *d, struct vm_area_s
 	last = end - 1;
 	if (uvm_discard_is_eager(d) && !uvm_advise_allows(vma->vm_mm, addr, &last))
 		d->cmd->out_skipped[UVM_DISCARD_SKIP_POLICY] += (last + 1 - addr) >> PAGE_SHIFT;
-	else if (uvm_vma_migratable(vma))
+	else if (uvm_vma_moves_for(d->vs, vma))
 		uvm_discard_block(d, vma, addr, last + 1);
 	else
 		d->cmd->out_skipped[UVM_DISCARD_SKIP_NOT_ON_GPU] += (last + 1 - addr) >> PAGE_SHIFT;

@@ -32,6 +32,7 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
+#include "managed.h"
 #include "move.h"
 
 /* Rounds over an address space, for pages that somebody had locked just then. */
@@ -80,6 +81,8 @@ static bool uvm_evacuate_enough(struct uvm_evacuate_count *count)
 /* May pages of a GPU be mapped there? */
 bool uvm_vma_may_have_pages(const struct vm_area_struct *vma)
 {
+	if (uvm_vma_is_managed(vma))
+		return uvm_managed_vs(vma);
 	return vma->anon_vma && !(vma->vm_flags & (VM_SPECIAL | VM_HUGETLB));
 }
 
@@ -185,7 +188,12 @@ static int uvm_evacuate_mm(struct uvm_va_space *vs, struct mm_struct *mm,
 int uvm_evacuate_va_space(struct uvm_va_space *vs, u32 gpu_id,
 			  unsigned long *pfns, u64 *moved, u64 *left)
 {
-	const struct uvm_target home = { .node = NUMA_NO_NODE, .from = gpu_id };
+	const struct uvm_target home = {
+		.node = NUMA_NO_NODE,
+		.from = gpu_id,
+		.may_stay = true,
+		.leave = true,
+	};
 	struct uvm_evacuate_count count = { .most = U64_MAX };
 	int tries, ret = 0;
 	long nr;
@@ -370,7 +378,11 @@ static struct uvm_evacuation *uvm_evacuation_alloc(u32 gpu_id)
 
 	evac = kzalloc(sizeof(*evac), GFP_KERNEL | __GFP_NOFAIL);
 	kref_init(&evac->ref);
-	evac->dest = (struct uvm_target){ .node = NUMA_NO_NODE, .from = gpu_id };
+	evac->dest = (struct uvm_target){
+		.node = NUMA_NO_NODE,
+		.from = gpu_id,
+		.leave = true,
+	};
 	xa_init(&evac->busy);
 	xa_init(&evac->locked);
 	evac->left = ULONG_MAX;
@@ -495,6 +507,8 @@ void uvm_evacuate_gpu(struct uvm_gpu *gpu)
 	if (uvm_evacuated(gpu))
 		return;
 	evac = uvm_evacuation_alloc(gpu->id);
+	/* Else they could only be waited for. */
+	evac->dest.may_stay = uvm_park_patience(gpu) != MAX_SCHEDULE_TIMEOUT;
 	while (!uvm_evacuated(gpu)) {
 		uvm_evacuation_round(evac, gpu);
 		uvm_evacuation_look(evac, gpu);

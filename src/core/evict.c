@@ -411,6 +411,7 @@ static void uvm_evict_range(struct uvm_gpu *gpu, struct uvm_resident *res,
 		.node = NUMA_NO_NODE,
 		.from = gpu->id,
 		.gentle = true,
+		.leave = true,
 	};
 
 	uvm_move_reset(mv, start, end);

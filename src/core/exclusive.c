@@ -9,6 +9,7 @@
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 
+#include "managed.h"
 #include "move.h"
 
 /*
@@ -130,7 +131,8 @@ static int uvm_mirror_take_exclusive(struct uvm_gpu_space *gs, struct uvm_span *
 	uvm_gpu_space_leave(gs);
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, addr);
-	if (vma && uvm_vma_migratable(vma))
+	/* A page of ours can be the GPU's alone where the GPU has it, so it moves. */
+	if (vma && uvm_vma_migratable(vma) && !uvm_vma_is_managed(vma))
 		page = uvm_make_exclusive(mm, addr, gs);
 	if (uvm_gpu_space_enter(gs)) {
 		if (IS_ERR(page))

@@ -53,21 +53,40 @@ static bool uvm_gpu_is_last(struct uvm_gpu *gpu)
 	       !atomic_xchg(&gpu->reaping, 1);
 }
 
+static void uvm_gpu_do_free_pages(struct uvm_gpu *gpu, unsigned long index,
+				  unsigned int count)
+{
+	uvm_resident_free(gpu, index, count);
+	uvm_devmem_free(&gpu->mem, index, count);
+	uvm_park_forget(gpu, index, count);
+	if (uvm_gpu_is_last(gpu))
+		queue_work(uvm_evacuate_wq, &gpu->reaper);
+	uvm_scrub_kick(gpu);
+}
+
+/**
+ * uvm_gpu_free_pages() - give back pages that no struct page tells of
+ * @gpu: their GPU; gone afterwards, if it is parked and these were the last
+ * @index: number of the first one, which a resident has
+ * @count: how many
+ */
+void uvm_gpu_free_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count)
+{
+	/* The reaper waits for us. */
+	int srcu = uvm_mirror_look_begin();
+
+	uvm_gpu_do_free_pages(gpu, index, count);
+	uvm_mirror_look_end(srcu);
+}
+
+/* The reaper waits for us: core mm gives the page's reference to the pgmap up after this. */
 static void uvm_gpu_page_free(struct uvm_pgmap_arg *arg)
 {
 	struct page *page = uvm_pgmap_arg_page(arg);
 	struct uvm_gpu *gpu = uvm_gpu_of_page(page);
 
-	unsigned long index = page_to_pfn(page) - gpu->base_pfn;
-	unsigned int count = uvm_pgmap_arg_pages(arg);
-
-	uvm_resident_free(gpu, index, count);
-	uvm_devmem_free(&gpu->mem, index, count);
-	uvm_park_forget(gpu, index, count);
-	/* It waits for us: core mm gives the page's reference to the pgmap up after this. */
-	if (uvm_gpu_is_last(gpu))
-		queue_work(uvm_evacuate_wq, &gpu->reaper);
-	uvm_scrub_kick(gpu);
+	uvm_gpu_do_free_pages(gpu, page_to_pfn(page) - gpu->base_pfn,
+			      uvm_pgmap_arg_pages(arg));
 }
 
 static const struct dev_pagemap_ops uvm_pgmap_ops = {
@@ -116,8 +135,6 @@ static int uvm_gpu_add_private(struct uvm_gpu *gpu)
 {
 	struct resource *res;
 
-	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
-		return -EOPNOTSUPP;
 	res = request_free_mem_region(&iomem_resource, gpu->desc.memory_size,
 				      gpu->name);
 	if (IS_ERR(res))
@@ -130,15 +147,15 @@ static int uvm_gpu_add_private(struct uvm_gpu *gpu)
 
 static void uvm_gpu_del_private(struct uvm_gpu *gpu)
 {
-	if (gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
+	if (gpu->has_pages && gpu->desc.memory_kind == UVM_MEMORY_PRIVATE)
 		release_mem_region(gpu->pgmap.range.start,
 				   range_len(&gpu->pgmap.range));
 }
 
-static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
+/* Where its struct pages are to be. */
+static int uvm_gpu_add_region(struct uvm_gpu *gpu)
 {
 	const struct uvm_gpu_desc *desc = &gpu->desc;
-	void *addr;
 	int ret;
 
 	if (desc->memory_kind == UVM_MEMORY_PRIVATE) {
@@ -154,7 +171,20 @@ static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
 	gpu->pgmap.ops = &uvm_pgmap_ops;
 	gpu->pgmap.owner = UVM_PGMAP_OWNER;
 	gpu->base_pfn = PHYS_PFN(gpu->pgmap.range.start);
+	return 0;
+}
 
+/* Its memory: the account of its pages, and their struct pages, if there are to be any. */
+static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
+{
+	const struct uvm_gpu_desc *desc = &gpu->desc;
+	void *addr = NULL;
+	int ret = 0;
+
+	if (gpu->has_pages)
+		ret = uvm_gpu_add_region(gpu);
+	if (ret)
+		return ret;
 	ret = uvm_devmem_init(&gpu->mem, desc->owner,
 			      desc->memory_size >> PAGE_SHIFT);
 	if (ret)
@@ -165,7 +195,8 @@ static int uvm_gpu_add_pages(struct uvm_gpu *gpu)
 	ret = uvm_evict_init(gpu);
 	if (ret)
 		goto err_lru;
-	addr = memremap_pages(&gpu->pgmap, dev_to_node(desc->dev));
+	if (gpu->has_pages)
+		addr = memremap_pages(&gpu->pgmap, dev_to_node(desc->dev));
 	if (IS_ERR(addr)) {
 		ret = PTR_ERR(addr);
 		goto err_evict;
@@ -191,7 +222,8 @@ err_region:
 static void uvm_gpu_del_pages(struct uvm_gpu *gpu)
 {
 	uvm_scrub_stop(gpu);
-	memunmap_pages(&gpu->pgmap);
+	if (gpu->has_pages)
+		memunmap_pages(&gpu->pgmap);
 	uvm_scrub_fini(gpu);
 	uvm_lru_fini(&gpu->lru);
 	uvm_devmem_fini(&gpu->mem);
@@ -211,6 +243,7 @@ static bool uvm_gpu_desc_valid(const struct uvm_gpu_desc *desc)
 	if (!coherent && desc->memory_kind != UVM_MEMORY_PRIVATE)
 		return false;
 	return desc->memory_size &&
+	       desc->memory_size >> PAGE_SHIFT <= 1UL << UVM_PSEUDO_SHIFT &&
 	       IS_ALIGNED(desc->memory_size, UVM_BLOCK_SIZE) &&
 	       IS_ALIGNED(desc->memory_base, UVM_BLOCK_SIZE) &&
 	       !!desc->memory_base == coherent;
@@ -251,6 +284,9 @@ static int uvm_gpus_add(struct uvm_gpu *gpu)
 		if (uvm_gpus_at(i))
 			continue;
 		gpu->id = uvm_next_gpu_id++;
+		if (!gpu->has_pages)
+			gpu->base_pfn = UVM_PSEUDO_PFN +
+					((unsigned long)gpu->id << UVM_PSEUDO_SHIFT);
 		rcu_assign_pointer(uvm_gpus[i], gpu);
 		if (uvm_gpu_is_numa(gpu))
 			WRITE_ONCE(uvm_node_gpu[gpu->desc.numa_node],
@@ -355,13 +391,13 @@ static void uvm_gpu_leave_behind(struct uvm_gpu *gpu)
  * uvm_gpu_register() - make a GPU known
  * @desc: what it is; copied, except for @desc->ops
  *
- * From here on the backend's ops may be called. Sleeps.
+ * From here on the backend's ops may be called. Sleeps. On a kernel without
+ * CONFIG_DEVICE_PRIVATE only managed memory moves to UVM_MEMORY_PRIVATE.
  *
  * Return: the GPU, or an ERR_PTR: -EINVAL for a bad description, -EEXIST for a
  * uuid or node that is there already, -ENOSPC past the limit of GPUs at once or of
- * ids that user space can be told, -EOPNOTSUPP for
- * UVM_MEMORY_PRIVATE on a kernel without CONFIG_DEVICE_PRIVATE, and in a confidential
- * guest, -ENOMEM, or what memremap_pages() says of the memory range.
+ * ids that user space can be told, -EOPNOTSUPP in a confidential guest, -ENOMEM, or what
+ * memremap_pages() says of the memory range.
  */
 struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 {
@@ -385,6 +421,8 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 	gpu->desc = *desc;
 	strscpy(gpu->name, desc->name, sizeof(gpu->name));
 	gpu->desc.name = gpu->name;
+	gpu->has_pages = desc->memory_kind != UVM_MEMORY_PRIVATE ||
+			 IS_ENABLED(CONFIG_DEVICE_PRIVATE);
 	if (!gpu->desc.copy_timeout_ms)
 		gpu->desc.copy_timeout_ms = UVM_COPY_TIMEOUT_MS;
 	kref_init(&gpu->ref);
@@ -603,6 +641,25 @@ static struct uvm_gpu *uvm_gpus_by_pfn(unsigned long pfn)
 	return NULL;
 }
 
+/* To be compared only: nobody keeps it. NULL if there is none. */
+const struct uvm_gpu *uvm_gpu_by_id(u32 id)
+{
+	const struct uvm_gpu *gpu, *found = NULL;
+	int i;
+
+	rcu_read_lock();
+	for (i = 0; i < UVM_MAX_GPUS; i++) {
+		gpu = rcu_dereference(uvm_gpus[i]);
+		if (gpu && gpu->id == id)
+			found = gpu;
+	}
+	list_for_each_entry_rcu(gpu, &uvm_parked_gpus, parked_link)
+		if (gpu->id == id)
+			found = gpu;
+	rcu_read_unlock();
+	return found;
+}
+
 /*
  * Which GPU's memory a page frame is in, or -1. For page frames of a snapshot:
  * nothing keeps their pages, so struct page is no way to the GPU. That GPU may be gone
@@ -633,12 +690,13 @@ int uvm_gpu_id_of_pfn(unsigned long pfn)
  */
 struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn)
 {
+	const unsigned long pfn = hmm_pfn & ~HMM_PFN_FLAGS;
 	struct uvm_gpu *gpu;
 
-	if (!is_zone_device_page(hmm_pfn_to_page(hmm_pfn)))
+	if (pfn < UVM_PSEUDO_PFN && !is_zone_device_page(hmm_pfn_to_page(hmm_pfn)))
 		return NULL;
 	rcu_read_lock();
-	gpu = uvm_gpus_by_pfn(hmm_pfn & ~HMM_PFN_FLAGS);
+	gpu = uvm_gpus_by_pfn(pfn);
 	rcu_read_unlock();
 	return gpu;
 }

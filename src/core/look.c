@@ -19,6 +19,7 @@
 #include <linux/srcu.h>
 #include <linux/userfaultfd_k.h>
 
+#include "managed.h"
 #include "move.h"
 
 /* Around a page of another GPU that a fault wants, this much comes home. */
@@ -127,14 +128,16 @@ static int uvm_mirror_bring_home(struct uvm_gpu_space *gs,
  * Makes the wanted pages of a run present. HMM fills a hole in the page table from
  * end to end, whatever single pages ask for, so it is shown no more than is wanted.
  */
-static int uvm_mirror_fault_in(struct hmm_range *range, unsigned long *pfns,
+static int uvm_mirror_fault_in(struct hmm_range *range, struct uvm_mirror_request *req,
 			       unsigned long base, const u8 *access)
 {
+	unsigned long *pfns = req->pfns;
 	unsigned int i, first;
 	int ret = 0;
 
 	for (i = 0; i < UVM_BLOCK_PAGES && !ret; i++) {
-		for (first = i; i < UVM_BLOCK_PAGES && access[i]; i++)
+		for (first = i; i < UVM_BLOCK_PAGES && access[i] &&
+				!test_bit(i, req->managed); i++)
 			pfns[i] = HMM_PFN_REQ_FAULT |
 				  (access[i] > UVM_ACCESS_READ ?
 				   HMM_PFN_REQ_WRITE : 0);
@@ -266,6 +269,8 @@ int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *range,
 	int ret;
 
 	ret = uvm_mirror_look_block(range, req->pfns, base);
+	if (!ret && req->any_managed)
+		uvm_managed_map_look(mm, base, req->pfns, gs->gpu);
 	if (!ret)
 		ret = uvm_mirror_drop_cpu_only(mm, req->pfns, base, access);
 	req->whole = !ret && uvm_mirror_serves_whole(gs->gpu, req->pfns, access);
@@ -285,7 +290,8 @@ static bool uvm_mirror_is_given(struct uvm_va_space *vs, unsigned long addr, u8 
 	unsigned long pfn = 0;
 	bool given;
 
-	given = !uvm_mirror_snapshot(vs, addr, 1, &pfn) && pfn & HMM_PFN_VALID &&
+	given = !uvm_mirror_snapshot(vs, addr, 1, &pfn, NULL) &&
+		pfn & HMM_PFN_VALID &&
 		(access == UVM_ACCESS_READ || pfn & HMM_PFN_WRITE ||
 		 uvm_gpu_of_hmm(pfn));
 	uvm_mirror_look_end(srcu);
@@ -338,8 +344,11 @@ int uvm_mirror_look_first(struct uvm_gpu_space *gs, struct hmm_range *range,
 	uvm_gpu_space_leave(gs);
 	mmap_read_lock(mm);
 	waited = uvm_mirror_wait_for_user(gs->vs, base, access);
-	ret = waited < 0 ? waited :
-			   uvm_mirror_fault_in(range, req->pfns, base, access);
+	/* From here on the lock is kept, until uvm_mirror_look_again() is over. */
+	req->any_managed = uvm_managed_mask(mm, base, req->managed);
+	ret = waited < 0 ? waited : uvm_mirror_fault_in(range, req, base, access);
+	if (!ret && req->any_managed)
+		ret = uvm_managed_make_ready(mm, base, access, gs->gpu);
 	/* What was provided may be gone again. */
 	if (ret == -EFAULT && waited > 0)
 		ret = -EBUSY;
@@ -382,12 +391,36 @@ static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
 	return hmm_range_fault(&range);
 }
 
+/* What the CPU's page table doesn't tell, those know whose memory it is. */
+static void uvm_mirror_lay_over(struct uvm_va_space *vs, unsigned long start,
+				unsigned long npages, unsigned long *pfns,
+				const struct uvm_gpu *near)
+{
+	unsigned long first, last, end = start + npages * PAGE_SIZE;
+	const struct uvm_range_ops *ops;
+	struct vm_area_struct *vma;
+
+	VMA_ITERATOR(vmi, vs->mm, start);
+
+	for_each_vma_range(vmi, vma, end) {
+		ops = uvm_range_ops_of(vma);
+		if (!ops->look)
+			continue;
+		first = max(vma->vm_start, start);
+		last = min(vma->vm_end, end);
+		ops->look(vma, first, (last - first) >> PAGE_SHIFT,
+			  pfns + ((first - start) >> PAGE_SHIFT), near);
+	}
+}
+
 /**
- * uvm_mirror_snapshot() - look at the CPU's page table
+ * uvm_mirror_snapshot() - look where pages are
  * @vs: VA space whose mm is retained and whose mmap_lock is held for reading
  * @start: first address
  * @npages: number of pages
  * @pfns: HMM entries to fill
+ * @near: of a page that is in several places, the one in this GPU's memory is meant, or
+ *	else that of the CPU; NULL for the CPU
  *
  * Populates nothing and promises nothing: by the time it returns, pages may have
  * been moved or freed, so the caller must not touch them. Page frames tell enough.
@@ -395,9 +428,14 @@ static int uvm_mirror_look(struct uvm_va_space *vs, unsigned long start,
  * Return: 0 or -EBUSY.
  */
 int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
-			unsigned long npages, unsigned long *pfns)
+			unsigned long npages, unsigned long *pfns,
+			const struct uvm_gpu *near)
 {
-	return uvm_mirror_look(vs, start, npages, pfns, 0);
+	int ret = uvm_mirror_look(vs, start, npages, pfns, 0);
+
+	if (!ret)
+		uvm_mirror_lay_over(vs, start, npages, pfns, near);
+	return ret;
 }
 
 /**

@@ -17,6 +17,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "managed.h"
+
 struct workqueue_struct *uvm_gpu_wq;
 struct workqueue_struct *uvm_release_wq;
 struct workqueue_struct *uvm_evacuate_wq;
@@ -28,7 +30,8 @@ static int uvm_info_ioctl(struct uvm_ucmd *ucmd)
 	cmd->out_version = UVM_VERSION;
 	cmd->out_page_size = PAGE_SIZE;
 	cmd->out_features = UVM_FEATURE_DEVICE_COHERENT |
-			    UVM_FEATURE_MULTI_PROCESS;
+			    UVM_FEATURE_MULTI_PROCESS | UVM_FEATURE_MANAGED |
+			    UVM_FEATURE_READ_DUPLICATION;
 	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		cmd->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
 	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE) && UVM_EXCLUSIVE_OF_LARGE)
@@ -131,6 +134,7 @@ union uvm_ucmd_buffer {
 	struct uvm_set_memory_limit set_memory_limit;
 	struct uvm_set_memory_event set_memory_event;
 	struct uvm_discard discard;
+	struct uvm_query_range query_range;
 };
 
 /* _last is the last member of the first published version of the structure. */
@@ -217,6 +221,8 @@ static const struct uvm_ioctl_op uvm_ioctl_ops[] = {
 	       UVM_RESERVED(uvm_set_memory_event)),
 	UVM_OP(UVM_DISCARD, uvm_discard_ioctl, uvm_discard, out_done, UVM_WANT_MM,
 	       .flags = UVM_DISCARD_EAGER, .partial = true, .out = true),
+	UVM_OP(UVM_QUERY_RANGE, uvm_query_range_ioctl, uvm_query_range, out_count,
+	       UVM_WANT_VA_SPACE, .out = true),
 };
 
 /*
@@ -312,9 +318,15 @@ static long uvm_fops_ioctl(struct file *filp, unsigned int cmd,
 static int uvm_fops_open(struct inode *inode, struct file *filp)
 {
 	struct uvm_file *file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+	int ret;
 
 	if (!file)
 		return -ENOMEM;
+	ret = uvm_managed_open(file, filp);
+	if (ret) {
+		kfree(file);
+		return ret;
+	}
 	mutex_init(&file->lock);
 	filp->private_data = file;
 	return nonseekable_open(inode, filp);
@@ -344,6 +356,7 @@ static int uvm_fops_release(struct inode *inode, struct file *filp)
 	case UVM_FILE_FRESH:
 		break;
 	}
+	uvm_managed_release(file);
 	mutex_destroy(&file->lock);
 	kfree(file);
 	return 0;
@@ -357,6 +370,8 @@ const struct file_operations uvm_fops = {
 	.show_fdinfo = uvm_show_fdinfo,
 	.unlocked_ioctl = uvm_fops_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = uvm_managed_mmap,
+	.get_unmapped_area = uvm_managed_get_unmapped_area,
 };
 
 static struct miscdevice uvm_misc = {
@@ -393,6 +408,9 @@ static int __init uvm_module_init(void)
 	ret = uvm_make_workqueues();
 	if (ret)
 		goto err_workqueues;
+	ret = uvm_managed_mount();
+	if (ret)
+		goto err_workqueues;
 	uvm_debugfs_init();
 	ret = misc_register(&uvm_misc);
 	if (ret)
@@ -401,6 +419,7 @@ static int __init uvm_module_init(void)
 
 err_debugfs:
 	uvm_debugfs_exit();
+	uvm_managed_unmount();
 err_workqueues:
 	uvm_destroy_workqueues();
 	return ret;
@@ -410,6 +429,7 @@ static void __exit uvm_module_exit(void)
 {
 	misc_deregister(&uvm_misc);
 	uvm_debugfs_exit();
+	uvm_managed_unmount();
 	uvm_destroy_workqueues();
 	/* The last of &mmu_notifier_ops.free_notifier has returned. */
 	mmu_notifier_synchronize();

@@ -186,7 +186,7 @@ int uvm_set_memory_limit_ioctl(struct uvm_ucmd *ucmd)
 					   READ_ONCE(uvm_reserve_percent));
 	/* What can't leave now does when more is wanted. */
 	if (!ret && uvm_tenant_excess(gs->tenant))
-		uvm_evict(gs->gpu, gs->tenant, 1, UVM_EVICT_ANY);
+		uvm_evict(gs->gpu, gs->tenant, 0, UVM_EVICT_ANY);
 	uvm_memory_put(gs);
 	return ret;
 }

@@ -19,6 +19,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "managed.h"
 #include "move.h"
 #include "residency.h"
 
@@ -88,6 +89,12 @@ static bool uvm_page_arrived(const struct uvm_target *dest,
 	return res->where == UVM_WHERE_CPU;
 }
 
+/* May all of its pages move, whatever they are? */
+static bool uvm_vma_is_all_ours(struct vm_area_struct *vma)
+{
+	return vma_is_anonymous(vma) || uvm_vma_is_managed(vma);
+}
+
 /* Why a page that did not arrive stayed where it is. */
 static enum uvm_skip uvm_skip_reason(const struct uvm_target *dest,
 				     const struct uvm_move *mv, unsigned long bit,
@@ -99,7 +106,7 @@ static enum uvm_skip uvm_skip_reason(const struct uvm_target *dest,
 	    !dest->populate)
 		return UVM_SKIP_HOLE_NOT_POPULATED;
 	if (!res->anon && res->where != UVM_WHERE_GPU &&
-	    !vma_is_anonymous(mv->args.vma))
+	    !uvm_vma_is_all_ours(mv->args.vma))
 		return UVM_SKIP_VMA_KIND;
 	return test_bit(bit, mv->starved) ? UVM_SKIP_NO_MEMORY : UVM_SKIP_BUSY;
 }
@@ -111,7 +118,8 @@ static void uvm_settle_count(struct uvm_migration *mig, struct uvm_move *mv)
 	struct uvm_residency res;
 	unsigned long bit;
 
-	if (uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns))
+	if (uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns,
+				mig->dest.gpu))
 		memset(mig->pfns, 0, sizeof(mig->pfns));
 	for_each_clear_bit(bit, mv->moved, mv->npages) {
 		uvm_residency_of(mig->pfns[bit], &res);
@@ -144,11 +152,11 @@ static bool uvm_settle_wants(struct uvm_migration *mig, struct uvm_move *mv,
 		return false;
 	if (res.where == UVM_WHERE_GPU)
 		return true;
-	if (!vma_is_anonymous(mv->args.vma))
+	if (!uvm_vma_is_all_ours(mv->args.vma))
 		return false;
 	if (res.where == UVM_WHERE_NONE)
 		return dest->gpu || dest->populate;
-	return res.anon || dest->populate;
+	return res.anon || dest->populate || uvm_vma_is_managed(mv->args.vma);
 }
 
 static bool uvm_migration_enter(struct uvm_migration *mig)
@@ -165,11 +173,16 @@ static void uvm_migration_leave(struct uvm_migration *mig)
 }
 
 /* It may wait for user space, and so not in the GPU space. */
-static void uvm_settle_populate(struct uvm_migration *mig, unsigned long start,
-				unsigned long npages, unsigned long *pfns)
+static void uvm_settle_populate(struct uvm_migration *mig, struct vm_area_struct *vma,
+				unsigned long start, unsigned long npages,
+				unsigned long *pfns)
 {
 	uvm_migration_leave(mig);
-	uvm_mirror_populate(mig->vs, start, npages, pfns, mig->dest.populate);
+	if (uvm_vma_is_managed(vma))
+		uvm_managed_populate(vma, start, start + npages * PAGE_SIZE,
+				     mig->dest.populate);
+	else
+		uvm_mirror_populate(mig->vs, start, npages, pfns, mig->dest.populate);
 	uvm_migration_enter(mig);
 }
 
@@ -200,7 +213,7 @@ static void uvm_settle_run(struct uvm_migration *mig, struct uvm_move *mv,
 	if (dest->gpu)
 		uvm_settle_from_gpus(mig, mv, first, last);
 	if (dest->gpu || dest->populate)
-		uvm_settle_populate(mig, start, last - first,
+		uvm_settle_populate(mig, vma, start, last - first,
 				    mig->pfns + first);
 	if (mig->gone)
 		return;
@@ -217,7 +230,8 @@ static bool uvm_settle_round(struct uvm_migration *mig, struct uvm_move *mv)
 	bool any = false;
 
 	if (mig->gone ||
-	    uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns))
+	    uvm_mirror_snapshot(mig->vs, mv->base, mv->npages, mig->pfns,
+				mig->dest.gpu))
 		return false;
 	for (bit = 0; bit < mv->npages; bit++) {
 		first = bit;
@@ -245,8 +259,8 @@ static void uvm_settle_take_back(struct uvm_migration *mig, struct uvm_move *mv)
 	if (mig->gone)
 		return;
 	for_each_set_bitrange(first, end, alone, mv->npages)
-		uvm_settle_populate(mig, mv->base + first * PAGE_SIZE, end - first,
-				    mig->pfns);
+		uvm_settle_populate(mig, mv->args.vma, mv->base + first * PAGE_SIZE,
+				    end - first, mig->pfns);
 }
 
 /*
@@ -257,9 +271,14 @@ static void uvm_settle_take_back(struct uvm_migration *mig, struct uvm_move *mv)
  */
 static void uvm_settle(struct uvm_migration *mig, struct uvm_move *mv)
 {
+	unsigned long end = mv->base + mv->npages * PAGE_SIZE;
+	struct vm_area_struct *vma = mv->args.vma;
+
+	/* Others may just be bringing them home. */
+	if (!mig->dest.gpu && uvm_vma_is_managed(vma))
+		uvm_settle_populate(mig, vma, mv->base, mv->npages, mig->pfns);
 	if (!mig->dest.gpu)
-		uvm_move_from_gpus(mv, mv->args.vma, mv->base,
-				   mv->base + mv->npages * PAGE_SIZE, &mig->dest);
+		uvm_move_from_gpus(mv, vma, mv->base, end, &mig->dest);
 	uvm_settle_take_back(mig, mv);
 	if (uvm_settle_round(mig, mv))
 		uvm_settle_round(mig, mv);
@@ -405,13 +424,23 @@ static void uvm_migration_drain(struct uvm_migration *mig)
 }
 
 /*
- * Anonymous pages live in private mappings only. Where the process may not read, HMM
- * doesn't look, so nothing could be told about what happened to the pages.
+ * Anonymous pages live in private mappings only; others are ours, at their place. Where
+ * the process may not read, HMM doesn't look, so nothing could be told about what happened
+ * to the pages.
  */
 bool uvm_vma_migratable(const struct vm_area_struct *vma)
 {
+	if (uvm_vma_is_managed(vma))
+		return vma->vm_flags & VM_READ && uvm_managed_vs(vma);
 	return !(vma->vm_flags & (VM_SPECIAL | VM_SHARED | VM_HUGETLB)) &&
 	       vma->vm_flags & VM_READ && !vma_is_dax(vma);
+}
+
+/* Is it also the VA space's to move? Managed memory is that of its own. */
+bool uvm_vma_moves_for(struct uvm_va_space *vs, const struct vm_area_struct *vma)
+{
+	return uvm_vma_migratable(vma) &&
+	       (!uvm_vma_is_managed(vma) || uvm_managed_vs(vma) == vs);
 }
 
 /* Is somebody waiting for this to end? */
@@ -435,6 +464,13 @@ static unsigned long uvm_migrate_skip(struct uvm_migration *mig, unsigned long a
 	return end;
 }
 
+static bool uvm_migration_takes(const struct uvm_migration *mig,
+				const struct vm_area_struct *vma)
+{
+	return uvm_vma_moves_for(mig->vs, vma) &&
+	       (!mig->dest.gpu || uvm_gpu_takes(mig->dest.gpu, vma));
+}
+
 /*
  * Blocks until the end of the VMA or of its policy, or until others should have the
  * lock.
@@ -448,7 +484,7 @@ static unsigned long uvm_migrate_vma(struct uvm_migration *mig,
 
 	uvm_policies_lookup(&mig->vs->policies, addr, &policy, &first, &last);
 	end = min3(end - 1, vma->vm_end - 1, last) + 1;
-	if (!uvm_vma_migratable(vma))
+	if (!uvm_migration_takes(mig, vma))
 		return uvm_migrate_skip(mig, addr, end, UVM_SKIP_VMA_KIND);
 	if (!(uvm_policy_switches(&policy) & UVM_POLICY_ALLOW_MIGRATION))
 		return uvm_migrate_skip(mig, addr, end, UVM_SKIP_POLICY);
@@ -477,7 +513,7 @@ static void uvm_migrate_late(struct uvm_migration *mig, struct vm_area_struct *v
 	struct uvm_policy policy;
 
 	uvm_policies_lookup(&mig->vs->policies, late->start, &policy, &first, &last);
-	if (!uvm_vma_migratable(vma)) {
+	if (!uvm_migration_takes(mig, vma)) {
 		uvm_migrate_skip(mig, late->start, late->end, UVM_SKIP_VMA_KIND);
 	} else if (!(uvm_policy_switches(&policy) & UVM_POLICY_ALLOW_MIGRATION)) {
 		uvm_migrate_skip(mig, late->start, late->end, UVM_SKIP_POLICY);
@@ -644,6 +680,8 @@ static int uvm_migrate_dest(struct uvm_migration *mig)
 	if (ret || cmd->dest_kind == UVM_DEST_NONE)
 		return -EINVAL;
 	mig->dest = uvm_target_home;
+	mig->dest.may_stay = true;
+	mig->dest.duplicate = true;
 	if (cmd->dest_kind == UVM_DEST_GPU)
 		return uvm_migrate_dest_gpu(mig);
 	if (cmd->dest_kind == UVM_DEST_CPU_NODE)

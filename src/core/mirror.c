@@ -384,15 +384,17 @@ static int uvm_mirror_dma_map(struct uvm_gpu_space *gs, struct uvm_span *span,
 
 /* The address of a page in the GPU's own memory, or in a peer's: @whose it is. */
 static bool uvm_mirror_device_entry(struct uvm_gpu *gpu, struct uvm_gpu *whose,
-				    struct page *page, struct uvm_gpu_entry *entry)
+				    unsigned long hmm_pfn, struct uvm_gpu_entry *entry)
 {
+	unsigned long index = (hmm_pfn & ~HMM_PFN_FLAGS) - whose->base_pfn;
+
 	if (!uvm_mirror_can_use(gpu, whose))
 		return false;
 	entry->aperture = whose == gpu ? UVM_APERTURE_DEVICE : UVM_APERTURE_PEER;
 	entry->peer = whose;
-	entry->addr = uvm_gpu_page_addr(whose, page);
+	entry->addr = (u64)index << PAGE_SHIFT;
 	/* From here on it may be written. */
-	uvm_resident_revive(whose, entry->addr >> PAGE_SHIFT, 1U << (entry->shift - PAGE_SHIFT));
+	uvm_resident_revive(whose, index, 1U << (entry->shift - PAGE_SHIFT));
 	if (entry->flags & UVM_ENTRY_WRITE &&
 	    (whose == gpu || gpu->desc.caps & UVM_GPU_CAP_PEER_ATOMICS))
 		entry->flags |= UVM_ENTRY_ATOMIC;
@@ -428,7 +430,7 @@ static bool uvm_mirror_entry(struct uvm_gpu_space *gs, struct uvm_dma_block *blo
 	entry->shift = PAGE_SHIFT;
 	entry->flags = write ? UVM_ENTRY_WRITE : 0;
 	if (whose)
-		return uvm_mirror_device_entry(gs->gpu, whose, page, entry);
+		return uvm_mirror_device_entry(gs->gpu, whose, req->pfns[i], entry);
 	if (req->dma[i] != UVM_DMA_NONE) {
 		req->replaced |= block->map[i] != UVM_DMA_NONE;
 		swap(block->map[i], req->dma[i]);
@@ -471,6 +473,7 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 {
 	struct uvm_dma_block *block = span->blocks[uvm_span_block(base)];
 	unsigned int i;
+	bool device;
 
 	lockdep_assert_held(&gs->notifier_lock);
 	req->nr = 0;
@@ -489,9 +492,11 @@ static void uvm_mirror_write(struct uvm_gpu_space *gs, struct uvm_span *span,
 		if (access[i] == UVM_ACCESS_ATOMIC &&
 		    !(entry->flags & UVM_ENTRY_ATOMIC))
 			__set_bit(i, req->atomic);
+		device = entry->aperture != UVM_APERTURE_SYSTEM;
+		__assign_bit(i, req->device, device);
+		/* Of a GPU's there may be no struct page. */
 		__assign_bit(i, req->part,
-			     PageTail(hmm_pfn_to_page(req->pfns[i])));
-		__assign_bit(i, req->device, !!uvm_gpu_of_hmm(req->pfns[i]));
+			     !device && PageTail(hmm_pfn_to_page(req->pfns[i])));
 		req->nr++;
 	}
 	uvm_mirror_merge(gs->gpu, req);
@@ -511,8 +516,7 @@ static void uvm_mirror_write_whole(struct uvm_gpu_space *gs,
 	entry->va = base;
 	entry->shift = UVM_BLOCK_SHIFT;
 	entry->flags = req->pfns[0] & HMM_PFN_WRITE ? UVM_ENTRY_WRITE : 0;
-	if (uvm_mirror_device_entry(gs->gpu, gs->gpu, hmm_pfn_to_page(req->pfns[0]),
-				    entry))
+	if (uvm_mirror_device_entry(gs->gpu, gs->gpu, req->pfns[0], entry))
 		gs->gpu->desc.ops->map(gs->as, entry, 1);
 }
 

@@ -29,6 +29,8 @@ struct uvm_contended {
  *	and those that they replaced
  * @entries: what the GPU is told
  * @hold: pages that aren't mapped unless they are in the GPU's memory
+ * @managed: those that are managed, see managed_map.c
+ * @any_managed: there is one
  * @atomic: pages that a fault wants atomics on, and that have none yet
  * @part: those that are part of a large folio, and not its first page
  * @device: those that are in the memory of a peer
@@ -42,6 +44,8 @@ struct uvm_mirror_request {
 	dma_addr_t dma[UVM_BLOCK_PAGES];
 	struct uvm_gpu_entry entries[UVM_BLOCK_PAGES];
 	const unsigned long *hold;
+	DECLARE_BITMAP(managed, UVM_BLOCK_PAGES);
+	bool any_managed;
 	DECLARE_BITMAP(atomic, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(part, UVM_BLOCK_PAGES);
 	DECLARE_BITMAP(device, UVM_BLOCK_PAGES);

@@ -13,15 +13,14 @@
  * where the kernel can (UVM_HUGE_MOVES) and there is one for it on the other side. Core
  * splits it if it is given single pages; but not for a CPU fault, see cpu_fault.c.
  *
- * Resources are only tried for.
+ * Memory that isn't ordinary has ways of its own, &struct uvm_range_ops: what begins, and
+ * ends, here is a move of either kind.
  *
- * What nobody needs (discard.c) isn't copied: in system memory the CPU zeroes it, in a
- * GPU's it is filled. No page shows what was in that memory before.
+ * Resources are only tried for. How pages are copied is move_copy.c's.
  */
 #include "core.h"
 
 #include <linux/bitmap.h>
-#include <linux/dma-mapping.h>
 #include <linux/highmem.h>
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
@@ -29,6 +28,7 @@
 #include <linux/rmap.h>
 #include <linux/slab.h>
 
+#include "managed.h"
 #include "move.h"
 
 /**
@@ -72,11 +72,6 @@ void uvm_move_reset(struct uvm_move *mv, unsigned long start,
 	mv->other_gpu = false;
 	bitmap_zero(mv->moved, UVM_BLOCK_PAGES);
 	bitmap_zero(mv->starved, UVM_BLOCK_PAGES);
-}
-
-static unsigned long uvm_move_bit(const struct uvm_move *mv, unsigned long i)
-{
-	return ((mv->args.start - mv->base) >> PAGE_SHIFT) + i;
 }
 
 static unsigned long uvm_move_addr(const struct uvm_move *mv, unsigned long i)
@@ -189,20 +184,8 @@ static void uvm_move_prepare_system_page(struct page *page)
 	folio_mark_dirty(page_folio(page));
 }
 
-/* Is there one among those for which @dst isn't 0? */
-static bool uvm_move_has_holes(const struct uvm_move *mv)
-{
-	unsigned long i;
-
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i] && !migrate_pfn_to_page(mv->src[i]))
-			return true;
-	return false;
-}
-
 /* Device memory for @want pages. A whole chunk may have been taken before. */
-static void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest,
-			  unsigned long want)
+void uvm_move_take(struct uvm_move *mv, const struct uvm_target *dest, unsigned long want)
 {
 	struct uvm_devmem *mem = &dest->gpu->mem;
 
@@ -331,16 +314,6 @@ static void uvm_move_alloc_dst(struct uvm_move *mv, const struct uvm_target *des
 	uvm_move_alloc_singles(mv, dest, want);
 }
 
-static bool uvm_move_has_folio(const struct uvm_move *mv)
-{
-	return mv->dst[0] & MIGRATE_PFN_COMPOUND;
-}
-
-static bool uvm_move_has_dst(const struct uvm_move *mv, unsigned long i)
-{
-	return mv->dst[i] || uvm_move_has_folio(mv);
-}
-
 static struct page *uvm_move_page(const unsigned long *pfns, bool huge,
 				  unsigned long i)
 {
@@ -349,43 +322,46 @@ static struct page *uvm_move_page(const unsigned long *pfns, bool huge,
 	return page && huge ? pfn_to_page(page_to_pfn(page) + i) : page;
 }
 
-/* NULL for a hole. */
-static struct page *uvm_move_src(const struct uvm_move *mv, unsigned long i)
+static struct uvm_place uvm_place_of_page(struct page *page)
 {
-	return uvm_move_page(mv->src, mv->huge, i);
-}
+	struct uvm_place place = { 0 };
 
-static struct page *uvm_move_dst(const struct uvm_move *mv, unsigned long i)
-{
-	return uvm_move_page(mv->dst, uvm_move_has_folio(mv), i);
-}
-
-static unsigned long uvm_move_index(const struct uvm_gpu *gpu, const struct page *page)
-{
-	return page_to_pfn(page) - gpu->base_pfn;
-}
-
-/*
- * Pages that move, and hold what nobody needs. They are mapped nowhere, and will not be
- * before the move ended: that doesn't change.
- */
-static void uvm_move_note_discarded(struct uvm_move *mv, const struct uvm_target *dest)
-{
-	struct uvm_gpu *gpu;
-	struct page *page;
-	unsigned long i;
-
-	bitmap_zero(mv->discarded, UVM_BLOCK_PAGES);
-	if (!(mv->args.flags & UVM_SELECT_OURS))
-		return;
-	for (i = 0; i < mv->args.npages; i++) {
-		page = uvm_move_has_dst(mv, i) ? uvm_move_src(mv, i) : NULL;
-		if (!page || !uvm_page_is_ours(page))
-			continue;
-		gpu = uvm_gpu_of_page(page);
-		if (dest->discard || uvm_resident_is_discarded(gpu, uvm_move_index(gpu, page)))
-			__set_bit(i, mv->discarded);
+	if (page && uvm_page_is_ours(page)) {
+		place.gpu = uvm_gpu_of_page(page);
+		place.index = page_to_pfn(page) - place.gpu->base_pfn;
+	} else {
+		place.page = page;
 	}
+	return place;
+}
+
+static struct uvm_place uvm_ordinary_src(const struct uvm_move *mv, unsigned long i)
+{
+	return uvm_place_of_page(uvm_move_page(mv->src, mv->huge, i));
+}
+
+/* Of what goes to a GPU, all is that GPU's; of what goes home, all is the system's. */
+static struct uvm_place uvm_ordinary_dst(const struct uvm_move *mv, unsigned long i,
+					 const struct uvm_target *dest)
+{
+	struct page *page = uvm_move_page(mv->dst, uvm_move_has_folio(mv), i);
+
+	if (!dest->gpu)
+		return (struct uvm_place){ .page = page };
+	return (struct uvm_place){
+		.gpu = dest->gpu,
+		.index = page_to_pfn(page) - dest->gpu->base_pfn,
+	};
+}
+
+static void uvm_ordinary_drop(struct uvm_move *mv, unsigned long i,
+			      const struct uvm_target *dest)
+{
+	struct page *page = migrate_pfn_to_page(mv->dst[i]);
+
+	mv->dst[i] = 0;
+	unlock_page(page);
+	put_page(page);
 }
 
 /*
@@ -395,215 +371,20 @@ static void uvm_move_note_discarded(struct uvm_move *mv, const struct uvm_target
 static void uvm_move_mark(struct uvm_move *mv, const struct uvm_target *dest)
 {
 	const unsigned long may = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE;
-	struct uvm_gpu *gpu;
-	struct page *page;
+	struct uvm_place src;
 	unsigned long i;
 
 	mv->huge = mv->src[0] & MIGRATE_PFN_COMPOUND;
 	bitmap_zero(mv->discarded, UVM_BLOCK_PAGES);
 	for (i = 0; i < mv->args.npages; i++) {
 		mv->dst[i] = 0;
-		page = uvm_move_src(mv, i);
-		if (!page || (mv->src[mv->huge ? 0 : i] & may) != may ||
+		src = uvm_ordinary_src(mv, i);
+		if (!src.gpu || (mv->src[mv->huge ? 0 : i] & may) != may ||
 		    !test_bit(uvm_move_bit(mv, i), dest->mark))
 			continue;
-		gpu = uvm_gpu_of_page(page);
-		uvm_resident_discard(gpu, uvm_move_index(gpu, page));
+		uvm_resident_discard(src.gpu, src.index);
 		__set_bit(i, mv->discarded);
 	}
-}
-
-static void uvm_move_drop_dst(struct uvm_move *mv, unsigned long i)
-{
-	struct page *page = migrate_pfn_to_page(mv->dst[i]);
-
-	mv->dst[i] = 0;
-	unlock_page(page);
-	put_page(page);
-}
-
-/* The page in system memory that the engine reads or writes, or NULL. */
-static struct page *uvm_move_system_page(const struct uvm_move *mv, unsigned long i,
-					 const struct uvm_target *dest)
-{
-	struct page *page;
-
-	if (!dest->gpu)
-		return uvm_move_dst(mv, i);
-	page = uvm_move_src(mv, i);
-	return page && !uvm_page_is_ours(page) ? page : NULL;
-}
-
-/* How many of the @n pages from @i on are needed, or are not, as the first one is. */
-static unsigned long uvm_move_alike(const struct uvm_move *mv, unsigned long i,
-				    unsigned long n)
-{
-	if (test_bit(i, mv->discarded))
-		return find_next_zero_bit(mv->discarded, i + n, i) - i;
-	return find_next_bit(mv->discarded, i + n, i) - i;
-}
-
-/* So many pages from @i on are one piece of system memory; 1 if there is none. */
-static unsigned long uvm_move_run(const struct uvm_move *mv, unsigned long i,
-				  const struct uvm_target *dest)
-{
-	size_t max = dma_max_mapping_size(mv->gpu->desc.dev) >> PAGE_SHIFT;
-	struct page *first = uvm_move_system_page(mv, i, dest), *page;
-	unsigned long n;
-
-	if (uvm_move_has_folio(mv))
-		return uvm_move_alike(mv, i, min(max, mv->args.npages - i));
-	for (n = 1; first && n < max && i + n < mv->args.npages; n++) {
-		if (!uvm_move_has_dst(mv, i + n))
-			break;
-		page = uvm_move_system_page(mv, i + n, dest);
-		if (!page || page_to_pfn(page) != page_to_pfn(first) + n)
-			break;
-	}
-	return uvm_move_alike(mv, i, n);
-}
-
-static bool uvm_move_map(struct uvm_move *mv, struct page *page, unsigned long n,
-			 enum dma_data_direction dir, dma_addr_t *dma)
-{
-	struct device *dev = mv->gpu->desc.dev;
-	size_t size = n << PAGE_SHIFT;
-
-	*dma = dma_map_page(dev, page, 0, size, dir);
-	if (dma_mapping_error(dev, *dma))
-		return false;
-	mv->runs[mv->nr_runs++] = (struct uvm_move_run){ *dma, size };
-	return true;
-}
-
-/*
- * @n pages that are one piece on both sides into the batch; @dma is the address of the
- * system side, if it has one.
- */
-static void uvm_move_add_piece(struct uvm_move *mv, unsigned long i, unsigned long n,
-			       const struct uvm_target *dest, dma_addr_t dma)
-{
-	struct page *src = uvm_move_src(mv, i), *dst = uvm_move_dst(mv, i);
-	struct uvm_gpu_segment seg = { .length = n << PAGE_SHIFT };
-
-	if (!src || test_bit(i, mv->discarded)) {
-		uvm_copy_zero(&mv->copy, uvm_gpu_page_addr(mv->gpu, dst), seg.length);
-		return;
-	}
-	if (dest->gpu && uvm_page_is_ours(src)) {
-		seg.peer = uvm_gpu_of_page(src);
-		seg.src = uvm_gpu_page_addr(seg.peer, src);
-		seg.src_aperture = UVM_APERTURE_PEER;
-		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
-	} else if (dest->gpu) {
-		seg.src = dma;
-		seg.src_aperture = UVM_APERTURE_SYSTEM;
-		seg.dst = uvm_gpu_page_addr(mv->gpu, dst);
-	} else {
-		seg.src = uvm_gpu_page_addr(mv->gpu, src);
-		seg.dst = dma;
-		seg.dst_aperture = UVM_APERTURE_SYSTEM;
-	}
-	uvm_copy_add(&mv->copy, &seg);
-}
-
-/* A run of @n pages into the batch. False if its system side can't be mapped. */
-static bool uvm_move_add(struct uvm_move *mv, unsigned long i, unsigned long n,
-			 const struct uvm_target *dest)
-{
-	struct page *page = uvm_move_system_page(mv, i, dest);
-	unsigned long k, step = uvm_move_has_folio(mv) ? n : 1;
-	dma_addr_t dma = 0;
-
-	if (!dest->gpu && test_bit(i, mv->discarded)) {
-		for (k = 0; k < n; k++)
-			clear_highpage(uvm_move_dst(mv, i + k));
-		return true;
-	}
-	if (page && !uvm_move_map(mv, page, n, dest->gpu ? DMA_TO_DEVICE :
-						  DMA_FROM_DEVICE, &dma))
-		return false;
-	for (k = 0; k < n; k += step)
-		uvm_move_add_piece(mv, i + k, step, dest, dma + k * PAGE_SIZE);
-	return true;
-}
-
-/* What can't be mapped doesn't move; of a folio, nothing does. */
-static void uvm_move_starve(struct uvm_move *mv, unsigned long i, unsigned long n)
-{
-	unsigned long k;
-
-	if (uvm_move_has_folio(mv)) {
-		uvm_move_drop_dst(mv, 0);
-		mv->copy.nr = 0;
-		bitmap_fill(mv->starved, UVM_BLOCK_PAGES);
-		return;
-	}
-	for (k = i; k < i + n; k++) {
-		uvm_move_drop_dst(mv, k);
-		__set_bit(uvm_move_bit(mv, k), mv->starved);
-	}
-}
-
-/* From memory that is parked to system memory. */
-static void uvm_move_copy_parked(struct uvm_move *mv)
-{
-	unsigned long i;
-
-	for (i = 0; i < mv->args.npages; i++)
-		if (uvm_move_has_dst(mv, i) &&
-		    uvm_park_read(mv->gpu, uvm_move_src(mv, i), uvm_move_dst(mv, i)))
-			mv->error = -EIO;
-}
-
-static void uvm_move_hold_engines(struct uvm_move *mv)
-{
-	if (mv->engines < 0)
-		mv->engines = uvm_engines_hold();
-}
-
-static void uvm_move_release_engines(struct uvm_move *mv)
-{
-	if (mv->engines >= 0)
-		uvm_engines_release(mv->engines);
-	mv->engines = -1;
-}
-
-static void uvm_move_start_engine(struct uvm_move *mv, const struct uvm_target *dest)
-{
-	unsigned long i, n;
-
-	uvm_copy_init(&mv->copy, mv->gpu, mv->seg, mv->max);
-	uvm_move_hold_engines(mv);
-	if (uvm_gpu_is_parked(mv->gpu)) {
-		uvm_move_copy_parked(mv);
-		return;
-	}
-	/* Its device may be gone, too. */
-	if (READ_ONCE(mv->gpu->lost)) {
-		mv->error = -EIO;
-		return;
-	}
-	for (i = 0; i < mv->args.npages; i += n) {
-		n = 1;
-		if (!uvm_move_has_dst(mv, i))
-			continue;
-		n = uvm_move_run(mv, i, dest);
-		if (!uvm_move_add(mv, i, n, dest))
-			uvm_move_starve(mv, i, n);
-	}
-	mv->error = uvm_copy_start(&mv->copy);
-}
-
-/* From system memory to system memory no GPU is needed. */
-static void uvm_move_copy_cpu(struct uvm_move *mv)
-{
-	unsigned long i;
-
-	for (i = 0; i < mv->args.npages; i++)
-		if (mv->dst[i])
-			copy_highpage(migrate_pfn_to_page(mv->dst[i]),
-				      migrate_pfn_to_page(mv->src[i]));
 }
 
 static bool uvm_move_is_block(unsigned long start, unsigned long end)
@@ -676,22 +457,10 @@ static void uvm_move_put_resident(struct uvm_move *mv)
 	mv->res = NULL;
 }
 
-/**
- * uvm_move_begin() - set pages off
- * @mv: nothing under way in it
- * @vma: VMA of a mm whose mmap_lock is held until uvm_move_end()
- * @start: first address
- * @end: end address, at most @mv's room away, in @vma
- * @select: MIGRATE_VMA_SELECT_*: the pages to take
- * @dest: where to
- * @fault_page: the page that a CPU fault is about, or NULL
- *
- * Return: 0 if a move is under way, to be ended by uvm_move_end(); -EIO if @mv is
- * lost; or what migrate_vma_setup() says.
- */
-int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
-		   unsigned long start, unsigned long end, unsigned long select,
-		   const struct uvm_target *dest, struct page *fault_page)
+static int uvm_ordinary_begin(struct uvm_move *mv, struct vm_area_struct *vma,
+			      unsigned long start, unsigned long end,
+			      unsigned long select, const struct uvm_target *dest,
+			      struct page *fault_page)
 {
 	int ret;
 
@@ -712,6 +481,8 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	mv->taken = 0;
 	if (mv->lost)
 		return -EIO;
+	if (dest->gpu && !dest->gpu->has_pages)
+		return -EOPNOTSUPP;
 	if (dest->gpu) {
 		mv->res = uvm_resident_get(dest->tenant,
 					   ALIGN_DOWN(start, UVM_BLOCK_SIZE));
@@ -739,42 +510,8 @@ int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
 	uvm_move_note_discarded(mv, dest);
 	if (dest->gpu)
 		uvm_memory_taken(dest->gpu);
-	if (mv->gpu)
-		uvm_move_start_engine(mv, dest);
-	else
-		uvm_move_copy_cpu(mv);
+	uvm_move_start_copy(mv, dest);
 	return 0;
-}
-
-/*
- * The copy failed. The destinations are dropped, and core puts everything back.
- * If the engine may still write to them they are lost: never unlocked, never
- * freed, their DMA mappings never given back.
- */
-static void uvm_move_fail(struct uvm_move *mv)
-{
-	bool leak = mv->error == -ETIMEDOUT;
-	unsigned long i;
-
-	mv->lost = leak;
-	for (i = 0; i < mv->args.npages; i++) {
-		if (!mv->dst[i])
-			continue;
-		if (leak)
-			mv->dst[i] = 0;
-		else
-			uvm_move_drop_dst(mv, i);
-	}
-	if (leak)
-		mv->nr_runs = 0;
-}
-
-static void uvm_move_unmap(struct uvm_move *mv, enum dma_data_direction dir)
-{
-	const struct uvm_move_run *run;
-
-	for (run = mv->runs; run < mv->runs + mv->nr_runs; run++)
-		dma_unmap_page(mv->gpu->desc.dev, run->dma, run->size, dir);
 }
 
 /* After migrate_vma_pages(): what core has moved, and split. */
@@ -797,6 +534,60 @@ static void uvm_move_note_moved(struct uvm_move *mv)
 				     mv->now, mv->npages);
 }
 
+static void uvm_ordinary_end(struct uvm_move *mv, const struct uvm_target *dest)
+{
+	uvm_move_finish_copy(mv, dest);
+	migrate_vma_pages(&mv->args);
+	uvm_move_note_moved(mv);
+	migrate_vma_finalize(&mv->args);
+	uvm_zaps_allow(mv);
+	uvm_move_put_resident(mv);
+}
+
+static const struct uvm_range_ops uvm_ordinary_ops = {
+	.begin = uvm_ordinary_begin,
+	.end = uvm_ordinary_end,
+	.src = uvm_ordinary_src,
+	.dst = uvm_ordinary_dst,
+	.drop = uvm_ordinary_drop,
+};
+
+static const struct uvm_range_ops uvm_managed_ops = {
+	.begin = uvm_managed_begin,
+	.end = uvm_managed_end,
+	.src = uvm_managed_src,
+	.dst = uvm_managed_dst,
+	.drop = uvm_managed_drop_dst,
+	.look = uvm_managed_look,
+};
+
+/* How pages of the VMA move; never NULL. */
+const struct uvm_range_ops *uvm_range_ops_of(const struct vm_area_struct *vma)
+{
+	return uvm_vma_is_managed(vma) ? &uvm_managed_ops : &uvm_ordinary_ops;
+}
+
+/**
+ * uvm_move_begin() - set pages off
+ * @mv: nothing under way in it
+ * @vma: VMA of a mm whose mmap_lock is held until uvm_move_end()
+ * @start: first address
+ * @end: end address, at most @mv's room away, in @vma
+ * @select: MIGRATE_VMA_SELECT_*: the pages to take
+ * @dest: where to
+ * @fault_page: the page that a CPU fault is about, or NULL
+ *
+ * Return: 0 if a move is under way, to be ended by uvm_move_end(); -EIO if @mv is
+ * lost; -EOPNOTSUPP if such memory can't go there; or what migrate_vma_setup() says.
+ */
+int uvm_move_begin(struct uvm_move *mv, struct vm_area_struct *vma,
+		   unsigned long start, unsigned long end, unsigned long select,
+		   const struct uvm_target *dest, struct page *fault_page)
+{
+	mv->ops = uvm_range_ops_of(vma);
+	return mv->ops->begin(mv, vma, start, end, select, dest, fault_page);
+}
+
 /**
  * uvm_move_end() - wait for the copy and give the pages their new place
  * @mv: begun
@@ -804,18 +595,7 @@ static void uvm_move_note_moved(struct uvm_move *mv)
  */
 void uvm_move_end(struct uvm_move *mv, const struct uvm_target *dest)
 {
-	if (mv->gpu && !mv->error)
-		mv->error = uvm_copy_finish(&mv->copy);
-	if (mv->error)
-		uvm_move_fail(mv);
-	if (mv->gpu)
-		uvm_move_unmap(mv, dest->gpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
-	uvm_move_release_engines(mv);
-	migrate_vma_pages(&mv->args);
-	uvm_move_note_moved(mv);
-	migrate_vma_finalize(&mv->args);
-	uvm_zaps_allow(mv);
-	uvm_move_put_resident(mv);
+	mv->ops->end(mv, dest);
 }
 
 int uvm_move_sync(struct uvm_move *mv, struct vm_area_struct *vma,
@@ -895,14 +675,18 @@ long uvm_migrate_from(struct vm_area_struct *vma, unsigned long start,
  * @end: end address, in @vma, in the same block
  * @from: the id of the GPU whose pages are wanted, or UVM_ANY_GPU
  *
- * What can't be moved now stays where it is.
+ * What can't be moved now stays where it is, and what is read mostly stays there, too.
  *
  * Return: pages moved, -ENOMEM, or why the copy failed if none did.
  */
 long uvm_migrate_home(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, u32 from)
 {
-	const struct uvm_target home = { .node = NUMA_NO_NODE, .from = from };
+	const struct uvm_target home = {
+		.node = NUMA_NO_NODE,
+		.from = from,
+		.duplicate = true,
+	};
 
 	return uvm_migrate_from(vma, start, end, &home);
 }

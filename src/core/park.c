@@ -256,14 +256,14 @@ int uvm_park_gpu(struct uvm_gpu *gpu)
 /**
  * uvm_park_read() - what was in a page of a parked GPU
  * @gpu: the GPU
- * @src: the page, which the caller holds
+ * @index: the page's number; the caller keeps it from being freed
  * @dst: a page of system memory
  *
  * Return: 0, or -EIO if it is lost.
  */
-int uvm_park_read(struct uvm_gpu *gpu, struct page *src, struct page *dst)
+int uvm_park_read(struct uvm_gpu *gpu, unsigned long index, struct page *dst)
 {
-	struct page *copy = xa_load(&gpu->copies, page_to_pfn(src) - gpu->base_pfn);
+	struct page *copy = xa_load(&gpu->copies, index);
 
 	if (!copy)
 		return -EIO;

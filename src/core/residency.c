@@ -7,7 +7,7 @@
  * the time it is looked at, so it is judged by page frame number; struct page is
  * touched only where the memory map can't go away.
  */
-#include "core.h"
+#include "managed.h"
 #include "residency.h"
 
 #include <linux/hmm.h>
@@ -19,15 +19,15 @@
 #define UVM_QUERY_BATCH		512
 
 /*
- * Only the zero page, small or huge, and what drivers map have no mapping of their
- * own. The zero page lies where the kernel does, maybe on the node that is a GPU.
+ * Only the zero page, small or huge, managed pages and what drivers map have no mapping of
+ * their own. The zero page lies where the kernel does, maybe on the node that is a GPU.
  */
 static void uvm_residency_system(struct page *page, struct uvm_residency *res)
 {
 	int node = page_to_nid(page);
 	int gpu = uvm_gpu_id_of_node(node);
 
-	res->zero = !page_folio(page)->mapping;
+	res->zero = !page_folio(page)->mapping && !uvm_page_is_managed(page);
 	res->anon = PageAnon(page);
 	if (!res->zero)
 		res->node = node;
@@ -90,10 +90,12 @@ static void uvm_page_state_of(unsigned long hmm_pfn, struct uvm_page_state *stat
 /**
  * struct uvm_query - room for one batch
  * @pfns: the snapshot
+ * @copied: pages of which there are copies
  * @states: the answer
  */
 struct uvm_query {
 	unsigned long pfns[UVM_QUERY_BATCH];
+	DECLARE_BITMAP(copied, UVM_QUERY_BATCH);
 	struct uvm_page_state states[UVM_QUERY_BATCH];
 };
 
@@ -106,7 +108,8 @@ static int uvm_query_snapshot(struct uvm_va_space *vs, struct uvm_query *query,
 		return ret;
 	ret = mmap_read_lock_killable(vs->mm);
 	if (!ret) {
-		ret = uvm_mirror_snapshot(vs, addr, nr, query->pfns);
+		ret = uvm_mirror_snapshot(vs, addr, nr, query->pfns, NULL);
+		uvm_managed_copied(vs->mm, addr, nr, query->copied);
 		mmap_read_unlock(vs->mm);
 	}
 	uvm_mm_release(vs);
@@ -122,8 +125,11 @@ static int uvm_query_batch(struct uvm_va_space *vs, struct uvm_query *query,
 	ret = uvm_query_snapshot(vs, query, addr, nr);
 	if (ret)
 		return ret;
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		uvm_page_state_of(query->pfns[i], &query->states[i]);
+		if (test_bit(i, query->copied))
+			query->states[i].prot |= UVM_PAGE_COPIED;
+	}
 	if (copy_to_user(u64_to_user_ptr(out), query->states,
 			 nr * sizeof(query->states[0])))
 		return -EFAULT;
@@ -164,14 +170,14 @@ int uvm_query_residency_ioctl(struct uvm_ucmd *ucmd)
 	return ret;
 }
 
-/* How many of the @nr pages at @addr are on the GPU; up to a block of them. */
+/* How many of the @nr pages at @addr are on the GPU, or there, too; up to a block of them. */
 long uvm_resident_in_block(struct uvm_va_space *vs, unsigned long *pfns,
 			   unsigned long addr, unsigned long nr, u32 gpu_id)
 {
 	struct uvm_residency res;
 	long pages = 0;
 
-	if (uvm_mirror_snapshot(vs, addr, nr, pfns))
+	if (uvm_mirror_snapshot(vs, addr, nr, pfns, uvm_gpu_by_id(gpu_id)))
 		return 0;
 	while (nr--) {
 		uvm_residency_of(pfns[nr], &res);
@@ -208,7 +214,7 @@ static unsigned long uvm_resident_in_vma(struct uvm_va_space *vs,
  * @gpu_id: the GPU
  * @pfns: room for a block
  *
- * Looks through all anonymous memory that the process may read.
+ * Looks through all anonymous and managed memory that the process may read.
  *
  * Return: pages; -EINTR; or -ESRCH if the mm of another process is being released.
  */
@@ -225,7 +231,7 @@ long uvm_resident_pages(struct uvm_va_space *vs, u32 gpu_id, unsigned long *pfns
 		    mmap_read_lock_killable(vs->mm))
 			return -EINTR;
 		vma = find_vma(vs->mm, addr);
-		if (vma && vma->anon_vma && !(vma->vm_flags & VM_SPECIAL))
+		if (vma && uvm_vma_may_have_pages(vma))
 			addr = uvm_resident_in_vma(vs, vma, pfns, addr, gpu_id,
 						   &pages);
 		else if (vma)

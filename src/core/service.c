@@ -22,6 +22,7 @@
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 
+#include "managed.h"
 #include "move.h"
 #include "prefetch.h"
 #include "service.h"
@@ -149,16 +150,27 @@ void uvm_service_free(struct uvm_service *svc)
 	kvfree(svc);
 }
 
+/* The GPU, if the pages can be in memory of its own. */
+static struct uvm_gpu *uvm_part_gpu(const struct uvm_part *part,
+				    const struct uvm_gpu_space *gs)
+{
+	struct uvm_gpu *gpu = gs->gpu;
+
+	return !uvm_gpu_is_numa(gpu) && uvm_gpu_takes(gpu, part->vma) ? gpu : NULL;
+}
+
 /* For want of another way, whatever the policy. */
 static bool uvm_part_choose_gpu(struct uvm_part *part, const struct uvm_gpu_space *gs)
 {
 	struct uvm_gpu *gpu = gs->gpu;
 
 	part->dest = (struct uvm_target){
-		.gpu = uvm_gpu_is_numa(gpu) ? NULL : gpu,
+		.gpu = uvm_part_gpu(part, gs),
 		.gpu_id = gpu->id,
 		.node = NUMA_NO_NODE,
 		.tenant = gs->tenant,
+		.duplicate = true,
+		.access = part->access,
 	};
 	part->stay = false;
 	part->home = false;
@@ -187,6 +199,8 @@ static bool uvm_part_choose_faults(struct uvm_part *part,
 		.node = NUMA_NO_NODE,
 		.from = UVM_ANY_GPU,
 		.tenant = gs->tenant,
+		.duplicate = true,
+		.access = part->access,
 	};
 	part->stay = false;
 	part->home = policy->dest_kind == UVM_DEST_CPU;
@@ -198,7 +212,7 @@ static bool uvm_part_choose_faults(struct uvm_part *part,
 	if (policy->dest_kind == UVM_DEST_CPU_NODE) {
 		part->dest.node = policy->dest_id;
 	} else if (!uvm_gpu_is_numa(gpu)) {
-		part->dest.gpu = gpu;
+		part->dest.gpu = uvm_part_gpu(part, gs);
 		part->stay = !preferred && policy->accessed_by & BIT_ULL(gs->slot);
 	} else if (preferred) {
 		part->dest.node = gpu->desc.numa_node;
@@ -216,9 +230,11 @@ static bool uvm_part_choose_hot(struct uvm_part *part, const struct uvm_gpu_spac
 	if (!uvm_policy_moves(policy) || policy->dest_kind == UVM_DEST_CPU ||
 	    policy->dest_kind == UVM_DEST_CPU_NODE)
 		return false;
-	uvm_part_choose_gpu(part, gs);
-	if (uvm_gpu_is_numa(gpu))
-		part->dest.node = gpu->desc.numa_node;
+	if (uvm_part_choose_gpu(part, gs))
+		return true;
+	if (!uvm_gpu_is_numa(gpu))
+		return false;
+	part->dest.node = gpu->desc.numa_node;
 	return true;
 }
 
@@ -506,7 +522,12 @@ static bool uvm_part_populate_late(struct uvm_service *svc, const struct uvm_par
 	uvm_gpu_space_leave(gs);
 	for (first = 0; first < UVM_BLOCK_PAGES; first = end) {
 		end = uvm_part_late_run(svc, part, first);
-		if (test_bit(first, svc->late))
+		if (!test_bit(first, svc->late))
+			continue;
+		if (uvm_vma_is_managed(part->vma))
+			uvm_managed_populate(part->vma, part->base + first * PAGE_SIZE,
+					     part->base + end * PAGE_SIZE, !part->dest.gpu);
+		else
 			uvm_mirror_populate(gs->vs, part->base + first * PAGE_SIZE,
 					    end - first, svc->room,
 					    part->access[first] > UVM_ACCESS_READ);
@@ -635,7 +656,8 @@ static bool uvm_service_look(struct uvm_service *svc, unsigned long base)
 
 	bitmap_zero(svc->there, UVM_BLOCK_PAGES);
 	bitmap_zero(svc->other, UVM_BLOCK_PAGES);
-	ret = uvm_mirror_snapshot(svc->gs->vs, base, UVM_BLOCK_PAGES, svc->pfns);
+	ret = uvm_mirror_snapshot(svc->gs->vs, base, UVM_BLOCK_PAGES, svc->pfns,
+				  svc->gs->gpu);
 	svc->whole = !ret && uvm_mirror_is_whole(svc->pfns);
 	for (i = 0; !ret && i < (svc->whole ? 1 : UVM_BLOCK_PAGES); i++)
 		uvm_service_look_at(svc, i);
@@ -654,7 +676,7 @@ static bool uvm_service_locked(struct uvm_service *svc, unsigned long base,
 	if (!uvm_service_look(svc, base))
 		return true;
 	for_each_vma_range(vmi, vma, base + UVM_BLOCK_SIZE)
-		if (uvm_vma_migratable(vma) &&
+		if (uvm_vma_moves_for(svc->gs->vs, vma) &&
 		    !uvm_service_vma(svc, vma, base, access))
 			return false;
 	return true;

@@ -18,6 +18,9 @@
  * @UVM_STAT_THROTTLED: faults left for later, since their pages bounce
  * @UVM_STAT_PINNED: pages mapped where they are, since they bounce
  * @UVM_STAT_UNPINNED: those of them that may move again
+ * @UVM_STAT_DUPLICATED: managed pages copied to it, or from it, where both were kept
+ * @UVM_STAT_COLLAPSED: those that it had a copy of when one holder was left, since they
+ *	were written, or their range isn't read mostly any more
  * @UVM_STAT_HOT_MOVED: pages moved since the GPU used them where they were
  * @UVM_STAT_NOTIFICATIONS: access counters that reached their threshold; of a GPU only
  * @UVM_STAT_CPU_FAULTS: CPU faults on private pages; of a GPU only
@@ -36,6 +39,8 @@ enum uvm_stat {
 	UVM_STAT_THROTTLED,
 	UVM_STAT_PINNED,
 	UVM_STAT_UNPINNED,
+	UVM_STAT_DUPLICATED,
+	UVM_STAT_COLLAPSED,
 	UVM_STAT_HOT_MOVED,
 	UVM_STAT_NOTIFICATIONS,
 	UVM_STAT_CPU_FAULTS,

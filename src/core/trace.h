@@ -70,6 +70,46 @@ TRACE_EVENT(uvm_evict,
 		  __entry->address, __entry->pages, __entry->part)
 );
 
+/* Managed pages have another holder. */
+TRACE_EVENT(uvm_duplicate,
+	TP_PROTO(u32 va_space, u32 gpu, u64 address, unsigned long pages),
+	TP_ARGS(va_space, gpu, address, pages),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, gpu)
+		__field(u64, address)
+		__field(unsigned long, pages)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->gpu = gpu;
+		__entry->address = address;
+		__entry->pages = pages;
+	),
+	TP_printk("va_space=%u gpu=%u address=0x%llx pages=%lu", __entry->va_space,
+		  __entry->gpu, __entry->address, __entry->pages)
+);
+
+/* They have one again: a GPU, or the CPU. */
+TRACE_EVENT(uvm_collapse,
+	TP_PROTO(u32 va_space, u32 keep, u64 address, unsigned long pages),
+	TP_ARGS(va_space, keep, address, pages),
+	TP_STRUCT__entry(
+		__field(u32, va_space)
+		__field(u32, keep)
+		__field(u64, address)
+		__field(unsigned long, pages)
+	),
+	TP_fast_assign(
+		__entry->va_space = va_space;
+		__entry->keep = keep;
+		__entry->address = address;
+		__entry->pages = pages;
+	),
+	TP_printk("va_space=%u keep=%d address=0x%llx pages=%lu", __entry->va_space,
+		  (int)__entry->keep, __entry->address, __entry->pages)
+);
+
 /* An address space is given a share of the faults that a GPU reported. */
 TRACE_EVENT(uvm_fault_batch,
 	TP_PROTO(u32 va_space, u32 gpu, unsigned int faults, u64 address),

@@ -12,6 +12,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "managed.h"
+
 /* By &uvm_va_space.id; xa_lock guards the step from finding one to its reference. */
 static DEFINE_XARRAY_ALLOC1(uvm_va_spaces);
 
@@ -64,6 +66,7 @@ static struct uvm_va_space *uvm_va_space_create(struct mm_struct *mm)
 	xa_init(&vs->gpu_spaces);
 	xa_init_flags(&vs->channels, XA_FLAGS_ALLOC1);
 	uvm_advise_init(vs);
+	uvm_managed_init(vs);
 	vs->pid = get_task_pid(current, PIDTYPE_TGID);
 	ret = uvm_mm_attach(vs, mm);
 	if (ret) {
@@ -80,6 +83,7 @@ static void uvm_va_space_destroy(struct uvm_va_space *vs)
 	/* Who works there has let go of the mm, and of the GPU spaces. */
 	if (vs->fault_wq)
 		destroy_workqueue(vs->fault_wq);
+	uvm_managed_fini(vs);
 	uvm_advise_fini(vs);
 	uvm_mm_detach(vs);
 	uvm_va_space_put(vs);
@@ -95,6 +99,7 @@ static int uvm_va_space_publish(struct uvm_va_space *vs, struct uvm_ucmd *ucmd)
 	mutex_lock(&file->lock);
 	if (file->kind == UVM_FILE_FRESH) {
 		vs->filp = ucmd->filp;
+		vs->managed.inode = file->inode;
 		ret = xa_alloc_cyclic(&uvm_va_spaces, &vs->id, vs, xa_limit_32b,
 				      &next, GFP_KERNEL_ACCOUNT);
 	}

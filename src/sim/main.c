@@ -37,9 +37,9 @@
 #define SIM_IOVA_MAX	(64U << 10)
 #define SIM_MAX_LANES	256
 
-static unsigned int gpus = IS_ENABLED(CONFIG_DEVICE_PRIVATE) ? 1 : 0;
+static unsigned int gpus = 1;
 module_param(gpus, uint, 0444);
-MODULE_PARM_DESC(gpus, "platform GPUs, 0 to 8 (default 1 if the kernel has DEVICE_PRIVATE, else 0)");
+MODULE_PARM_DESC(gpus, "platform GPUs, 0 to 8 (default 1)");
 
 static char *kind[SIM_MAX_GPUS] = { "private" };
 static unsigned int nr_kind = 1;
@@ -244,11 +244,6 @@ static struct pci_driver sim_pci_driver = {
 
 static int configure_private(struct sim_config *config, unsigned int mib)
 {
-	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE)) {
-		pr_warn("%s left out: this kernel has no DEVICE_PRIVATE; for coherent GPUs use pci=1 or range=\n",
-			config->name);
-		return -EOPNOTSUPP;
-	}
 	if (!mib || mib % 2) {
 		pr_err("mem=%u: give an even number of MiB\n", mib);
 		return -EINVAL;
@@ -371,8 +366,6 @@ static int configure(void)
 		return ret;
 	for (i = 0; i < gpus; i++) {
 		ret = configure_platform(&configs[nr_configs], i);
-		if (ret == -EOPNOTSUPP)
-			continue;
 		if (ret)
 			return ret;
 		nr_configs++;
@@ -384,7 +377,7 @@ static int configure(void)
 		nr_configs++;
 	}
 	if (!nr_configs && !pci)
-		pr_warn("no GPU: this kernel has no DEVICE_PRIVATE, or gpus=0: use pci=1 or range=\n");
+		pr_warn("no GPU: gpus=0, and neither pci=1 nor range=\n");
 	return 0;
 }
 

@@ -96,6 +96,7 @@ enum uvm_cmd {
 	UVM_CMD_SET_MEMORY_LIMIT,
 	UVM_CMD_SET_MEMORY_EVENT,
 	UVM_CMD_DISCARD,
+	UVM_CMD_QUERY_RANGE,
 };
 
 #define UVM_UUID_LEN	16
@@ -115,6 +116,8 @@ enum uvm_cmd {
 #define UVM_FEATURE_SYSTEM_ATOMICS	(1ULL << 5)
 /* Private memory holds huge pages as such. */
 #define UVM_FEATURE_HUGE_PAGES		(1ULL << 6)
+/* mmap() of a VA space's file: memory of the driver's, shared with GPUs */
+#define UVM_FEATURE_MANAGED		(1ULL << 7)
 
 /**
  * struct uvm_info - ioctl(UVM_INFO)
@@ -593,13 +596,15 @@ enum uvm_where {
 /* &uvm_page_state.prot */
 #define UVM_PAGE_READ	(1 << 0)
 #define UVM_PAGE_WRITE	(1 << 1)
+#define UVM_PAGE_COPIED	(1 << 2)
 
 /**
  * struct uvm_page_state - the answer for one page
  * @where: enum uvm_where
  * @prot: mask of UVM_PAGE_*: what the CPU's page table grants now. A page that
  *	is writable by right but will be copied on the first write is not
- *	UVM_PAGE_WRITE.
+ *	UVM_PAGE_WRITE. Of a managed page: its mapping's rights. UVM_PAGE_COPIED: others
+ *	have copies of it, see UVM_SET_READ_MOSTLY; @where then is the CPU if it has one.
  * @id: NUMA node for UVM_WHERE_CPU, &uvm_gpu_info.id for UVM_WHERE_GPU, else 0
  */
 struct uvm_page_state {
@@ -778,8 +783,13 @@ struct uvm_set_accessed_by {
  *
  * UVM_SET_FAULT_MIGRATION, on by default: a fault may move pages; else it maps them
  * where they are. UVM_SET_PREFETCH, on by default: pages around a fault are moved along.
- * UVM_SET_READ_MOSTLY, off by default: the range is rarely written
- * (UVM_FEATURE_READ_DUPLICATION).
+ * UVM_SET_READ_MOSTLY, off by default: the range is rarely written. In managed memory
+ * (UVM_FEATURE_READ_DUPLICATION) who reads a page, or has it migrated to him, gets a copy,
+ * and whoever had it keeps his; who writes it is then the only one who has it. Switched
+ * off, one copy is left: the CPU's, or that of the GPU with the lowest id. Where somebody
+ * has a reference to the CPU's page, as a system call does that reads it, there are no
+ * copies. EINTR if it was off for some pages only when a signal came. Of other memory it
+ * is only remembered.
  *
  * Errors: see DOC: Policies.
  */
@@ -1072,7 +1082,8 @@ struct uvm_set_memory_event {
 
 /**
  * enum uvm_discard_skip - why UVM_DISCARD left a page as it was
- * @UVM_DISCARD_SKIP_NOT_ON_GPU: it isn't in a GPU's memory, or there is none
+ * @UVM_DISCARD_SKIP_NOT_ON_GPU: it isn't in a GPU's memory, or there is none; or the CPU
+ *	has a copy, which is what it is then
  * @UVM_DISCARD_SKIP_MEMORY_KIND: it is in memory of a kind that can't be discarded:
  *	UVM_MEMORY_NUMA; and UVM_MEMORY_COHERENT but with UVM_DISCARD_EAGER, since nobody
  *	would notice that the CPU writes there
@@ -1133,5 +1144,67 @@ struct uvm_discard {
 	__aligned_u64 out_done;
 };
 #define UVM_DISCARD _IO(UVM_TYPE, UVM_CMD_DISCARD)
+
+/**
+ * enum uvm_range_kind - what there is at an address
+ * @UVM_RANGE_NONE: nothing is mapped
+ * @UVM_RANGE_ORDINARY: memory of the process: anonymous, of files, or another driver's; and
+ *	managed memory of another VA space
+ * @UVM_RANGE_MANAGED: managed memory of this VA space
+ */
+enum uvm_range_kind {
+	UVM_RANGE_NONE = 0,
+	UVM_RANGE_ORDINARY = 1,
+	UVM_RANGE_MANAGED = 2,
+};
+
+/**
+ * struct uvm_range_copies - who has pages of a range
+ * @id: &uvm_gpu_info.id of a GPU, of one also that is gone if its pages are parked; or
+ *	UVM_PROCESSOR_CPU
+ * @__reserved: 0
+ * @pages: how many
+ */
+struct uvm_range_copies {
+	__u32 id;
+	__u32 __reserved;
+	__aligned_u64 pages;
+};
+
+/**
+ * struct uvm_query_range - ioctl(UVM_QUERY_RANGE)
+ * @size: sizeof(struct uvm_query_range)
+ * @flags: must be 0
+ * @address: any address of the process
+ * @out_base: first byte of the range around @address: the mapping, or those side by side
+ *	that are managed, as far as they have the policy that holds at @address; of
+ *	nothing, all that is unmapped around it
+ * @out_length: its bytes
+ * @out_kind: enum uvm_range_kind
+ * @out_policy: mask of UVM_POLICY_*: what is on
+ * @copies: array of struct uvm_range_copies to fill, by id; may be 0 if @count is 0
+ * @count: entries that fit into it
+ * @out_count: entries in all; compare with @count to see whether any are missing
+ *
+ * A page of which there are copies counts for each who has one; one that nobody touched
+ * yet for nobody. Of memory that the process may not read (PROT_NONE) and that isn't
+ * managed nothing is found. Pages that move meanwhile may be found twice, or not at all.
+ *
+ * Errors: EBADFD; EPERM; ESRCH; EOPNOTSUPP without an mm; EINVAL for an @address where no
+ * process has memory; EFAULT; EINTR for a fatal signal; ENOMEM.
+ */
+struct uvm_query_range {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 address;
+	__aligned_u64 out_base;
+	__aligned_u64 out_length;
+	__u32 out_kind;
+	__u32 out_policy;
+	__aligned_u64 copies;
+	__u32 count;
+	__u32 out_count;
+};
+#define UVM_QUERY_RANGE _IO(UVM_TYPE, UVM_CMD_QUERY_RANGE)
 
 #endif /* _UAPI_LINUX_UVM_H */
