@@ -234,13 +234,46 @@ int uvm_copy_start(struct uvm_copy *copy)
 }
 
 /* The engine did not answer in time. Whether this helped, the fence tells. */
-static void uvm_copy_reset(struct uvm_gpu *gpu, unsigned int engine)
+static void uvm_copy_reset(struct uvm_gpu *gpu, const struct uvm_copy_part *part)
 {
-	pr_err("%s: copy engine %u hangs, resetting it\n", gpu->name, engine);
-	if (!gpu->desc.ops->reset(gpu, UVM_RESET_ENGINE, engine))
+	if (dma_fence_is_signaled(part->fence))
+		return;
+	WRITE_ONCE(gpu->resets, gpu->resets + 1);
+	pr_err("%s: copy engine %u hangs, resetting it\n", gpu->name, part->engine);
+	if (!gpu->desc.ops->reset(gpu, UVM_RESET_ENGINE, part->engine))
 		return;
 	pr_err("%s: engine reset failed, resetting the GPU\n", gpu->name);
 	gpu->desc.ops->reset(gpu, UVM_RESET_GPU, 0);
+}
+
+static bool uvm_copy_wait(struct uvm_gpu *gpu, struct dma_fence *fence)
+{
+	return dma_fence_wait_timeout(fence, false,
+				      msecs_to_jiffies(gpu->desc.copy_timeout_ms));
+}
+
+/*
+ * Several may wait for one engine: it is reset once, or what was started after that would
+ * end, too. And an engine may have waited for another one that hung, so that the batches
+ * behind that one did: if somebody had something reset meanwhile there is as much time
+ * once more.
+ */
+static void uvm_copy_await(struct uvm_gpu *gpu, const struct uvm_copy_part *part)
+{
+	bool again = true, others;
+	unsigned int resets;
+
+	do {
+		resets = READ_ONCE(gpu->resets);
+		if (uvm_copy_wait(gpu, part->fence))
+			return;
+		mutex_lock(&gpu->reset_lock);
+		others = again && gpu->resets != resets;
+		if (!others)
+			uvm_copy_reset(gpu, part);
+		mutex_unlock(&gpu->reset_lock);
+		again = false;
+	} while (others);
 }
 
 /**
@@ -316,9 +349,7 @@ static int uvm_copy_finish_part(struct uvm_copy *copy, struct uvm_copy_part *par
 	struct uvm_gpu *gpu = copy->gpu;
 	int ret = 0;
 
-	if (!dma_fence_wait_timeout(part->fence, false,
-			msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
-		uvm_copy_reset(gpu, part->engine);
+	uvm_copy_await(gpu, part);
 	if (!dma_fence_is_signaled(part->fence)) {
 		pr_err("%s: reset failed, the batch's pages are lost\n",
 		       gpu->name);
@@ -342,8 +373,7 @@ static int uvm_copy_finish_after(struct uvm_copy *copy)
 	bool over = true;
 
 	if (copy->after) {
-		while (!dma_fence_wait_timeout(copy->after, false,
-				msecs_to_jiffies(gpu->desc.copy_timeout_ms)))
+		while (!uvm_copy_wait(gpu, copy->after))
 			if (READ_ONCE(gpu->lost))
 				break;
 		over = dma_fence_is_signaled(copy->after);

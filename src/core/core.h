@@ -150,6 +150,8 @@ void uvm_window_get(struct uvm_windows *windows, const struct vm_area_struct *vm
  * @counter_users: GPU spaces that want it to count
  * @next_engine: spreads copies over the engines
  * @lost: an engine could not be reset: nothing is copied by the GPU any more
+ * @reset_lock: serializes resets; innermost but for the backend's own locks
+ * @resets: how many there were; written under @reset_lock
  * @strays: batches of other GPUs that may read its memory for ever: their engines could
  *	not be reset
  * @batches: batches of its engines that are not over
@@ -188,6 +190,8 @@ struct uvm_gpu {
 	unsigned int counter_users;
 	atomic_t next_engine;
 	bool lost;
+	struct mutex reset_lock;
+	unsigned int resets;
 	atomic_t strays;
 	atomic_t batches;
 	struct uvm_stats stats;

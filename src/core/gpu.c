@@ -356,6 +356,7 @@ static void uvm_gpu_free(struct uvm_gpu *gpu)
 	uvm_gpus_del(gpu);
 	uvm_gpu_del_private(gpu);
 	uvm_park_fini(gpu);
+	mutex_destroy(&gpu->reset_lock);
 	kfree(gpu);
 }
 
@@ -427,6 +428,7 @@ struct uvm_gpu *uvm_gpu_register(const struct uvm_gpu_desc *desc)
 		gpu->desc.copy_timeout_ms = UVM_COPY_TIMEOUT_MS;
 	kref_init(&gpu->ref);
 	init_completion(&gpu->gone);
+	mutex_init(&gpu->reset_lock);
 	xa_init(&gpu->spaces);
 	uvm_window_init(&gpu->windows);
 	uvm_memory_events_init(&gpu->events);
@@ -466,6 +468,7 @@ err_counter:
 err_faults:
 	kvfree(gpu->faults);
 err_free:
+	mutex_destroy(&gpu->reset_lock);
 	kfree(gpu);
 	return ERR_PTR(ret);
 }

@@ -120,6 +120,7 @@ static struct copy_hung *copy_hung_alloc(struct kunit *test)
 	hung->gpu.desc.ops = &hung->ops;
 	hung->gpu.desc.copy_engines = 1;
 	hung->gpu.desc.copy_timeout_ms = 1;
+	mutex_init(&hung->gpu.reset_lock);
 	spin_lock_init(&hung->lock);
 	dma_fence_init(&hung->fence, &copy_fence_ops, &hung->lock, 1, 1);
 	uvm_copy_init(&hung->copy, &hung->gpu, hung->seg, ARRAY_SIZE(hung->seg));

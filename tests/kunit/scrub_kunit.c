@@ -133,6 +133,7 @@ static int scrub_test_init(struct kunit *test)
 	ctx->gpu.desc.ops = &ctx->ops;
 	ctx->gpu.desc.copy_engines = 2;
 	ctx->gpu.desc.copy_timeout_ms = 10000;
+	mutex_init(&ctx->gpu.reset_lock);
 	uvm_gpu_wq = alloc_workqueue("uvm_scrub_kunit", WQ_UNBOUND, 0);
 	KUNIT_ASSERT_NOT_NULL(test, uvm_gpu_wq);
 	KUNIT_ASSERT_EQ(test, uvm_devmem_init(&ctx->gpu.mem, THIS_MODULE, PAGES), 0);
