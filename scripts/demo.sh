@@ -39,13 +39,12 @@ logged "$BUILD/user.log" make -C "$TOP" -j"$JOBS" user
 logged "$BUILD/$lane/modules.log" "$TOP/scripts/modules.sh" \
 	"$dir/build" "$lane" W=1 UVM_WERROR=y
 
-# Memory that the CPU cannot address needs the kernel's support; else it is
-# the PCI functions' memory.
+# Ordinary memory goes where the CPU cannot address it only if the kernel
+# supports that, so the default is the PCI functions' memory elsewhere. Managed
+# memory goes there on any kernel: GPU=private shows that.
 gpu=${GPU:-private}
 if ! grep -q '^CONFIG_DEVICE_PRIVATE=y' "$dir/build/include/config/auto.conf"; then
-	[ "${GPU:-}" != private ] ||
-		die "$(cat "$dir/release") has no DEVICE_PRIVATE: try KERNEL=7.3"
-	gpu=coherent
+	gpu=${GPU:-coherent}
 fi
 case $gpu in
 private) params="gpus=1" ;;

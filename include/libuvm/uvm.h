@@ -501,7 +501,8 @@ int uvm_set_prefetch(struct uvm_ctx *ctx, const void *base, size_t length,
  * @length: see uvm_set_preferred_gpu()
  * @enable: it is; the default is that it isn't
  *
- * Only remembered where &uvm_info.out_features lacks UVM_FEATURE_READ_DUPLICATION.
+ * In managed memory who reads a page then gets a copy, and whoever had it keeps his; who
+ * writes it is the only one who has it afterwards. Of other memory it is only remembered.
  *
  * Return: as uvm_set_preferred_gpu().
  */
@@ -644,6 +645,48 @@ int uvm_set_memory_event(struct uvm_ctx *ctx, const uint8_t uuid[UVM_UUID_LEN],
  */
 int uvm_query_policy(struct uvm_ctx *ctx, const void *address,
 		     struct uvm_query_policy *policy, uint8_t **accessed_by);
+
+/* ---- managed memory ---- */
+
+/**
+ * uvm_managed_alloc() - memory of the driver's own
+ * @ctx: from uvm_open()
+ * @length: bytes, not 0; what is allocated are whole pages
+ * @memory: receives where it is; from 2 MiB on a multiple of 2 MiB
+ *
+ * It is zero, and belongs to this process: a child of fork() doesn't have it. It moves to
+ * all GPUs on all kernels, and is used like other memory. It stays after uvm_close().
+ *
+ * Return: 0; -EINVAL; -ENOMEM; -EOPNOTSUPP in a context of several processes; -EPERM,
+ * -ESRCH.
+ */
+int uvm_managed_alloc(struct uvm_ctx *ctx, size_t length, void **memory);
+
+/**
+ * uvm_managed_free() - give it back
+ * @ctx: from uvm_open()
+ * @memory: from uvm_managed_alloc(), or a part of it that begins at a page; NULL does
+ *	nothing
+ * @length: its bytes
+ *
+ * Return: 0, -EINVAL, -ENOMEM.
+ */
+int uvm_managed_free(struct uvm_ctx *ctx, void *memory, size_t length);
+
+/**
+ * uvm_query_range() - what there is at an address
+ * @ctx: from uvm_open()
+ * @address: any address, mapped or not
+ * @range: receives the range around @address, its kind and what policy is on; its input
+ *	members are overwritten
+ * @copies: receives who has pages of it, &uvm_query_range.out_count entries, to be
+ *	released with free(3); NULL if nobody has; may be NULL
+ *
+ * Return: 0; -EINVAL for an address where no process has memory; -EOPNOTSUPP in a context
+ * of several processes; -EPERM, -ESRCH, -EINTR, -ENOMEM.
+ */
+int uvm_query_range(struct uvm_ctx *ctx, const void *address,
+		    struct uvm_query_range *range, struct uvm_range_copies **copies);
 
 /**
  * uvm_strerror() - an error in words, and what to do about it

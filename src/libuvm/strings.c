@@ -169,6 +169,12 @@ static const struct advice special[] = {
 	  "the answer can't be stored: check the array's address and length" },
 	{ UVM_CMD_QUERY_POLICY, EOPNOTSUPP,
 	  "a VA space for several processes has nobody's memory: ask one that belongs to this process" },
+	{ UVM_CMD_QUERY_RANGE, EINVAL,
+	  "no process has memory at the address: check it" },
+	{ UVM_CMD_QUERY_RANGE, EFAULT,
+	  "the answer can't be stored: check the array's address and length" },
+	{ UVM_CMD_QUERY_RANGE, EOPNOTSUPP,
+	  "a VA space for several processes has nobody's memory: ask one that belongs to this process" },
 };
 
 /* The meaning that an error has in every command. */

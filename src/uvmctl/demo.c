@@ -53,9 +53,11 @@ struct demo {
 	struct uvm_gpu_info gpu;
 	uint32_t channel;
 
-	uint8_t *data;		/* the bytes that travel: ordinary malloc memory */
+	bool managed;		/* ordinary memory can't go to the GPU on this kernel */
+	uint8_t *data;		/* the bytes that travel: ordinary malloc memory, or so */
 	uint8_t *plain;		/* what the file says they are */
 	size_t length;
+	size_t room;		/* what was allocated for them */
 	uint8_t *base;		/* the pages that cover data */
 	size_t span;
 	size_t pages;
@@ -212,17 +214,43 @@ static int read_all(struct demo *d, int fd)
 	return 0;
 }
 
+/* Where ordinary memory can't go to private memory, managed memory can. */
+static int choose_memory(struct demo *d)
+{
+	struct uvm_info info;
+	int ret;
+
+	ret = uvm_get_info(d->ctx, &info);
+	if (ret)
+		return fail_call("can't ask the driver", UVM_CMD_INFO, ret);
+	d->managed = d->gpu.memory_kind == UVM_MEMORY_PRIVATE &&
+		     !(info.out_features & UVM_FEATURE_DEVICE_PRIVATE) &&
+		     info.out_features & UVM_FEATURE_MANAGED;
+	return 0;
+}
+
+static void *allocate_data(struct demo *d, size_t size)
+{
+	void *p = NULL;
+
+	if (!d->managed)
+		return malloc(size);
+	return uvm_managed_alloc(d->ctx, size, &p) ? NULL : p;
+}
+
 static int allocate(struct demo *d)
 {
 	size_t page = uvm_page_size(d->ctx);
 	size_t room = d->length > OWN_PAGES ? d->length : OWN_PAGES;
 	void *base;
 
+	d->room = room;
+
 #ifdef M_MMAP_THRESHOLD
 	/* It is the default, but glibc raises that with use. */
 	mallopt(M_MMAP_THRESHOLD, OWN_PAGES / 2);
 #endif
-	d->data = malloc(room);
+	d->data = allocate_data(d, room);
 	d->plain = malloc(room);
 	if (!d->data || !d->plain)
 		goto nomem;
@@ -247,8 +275,11 @@ nomem:
 
 static void release(struct demo *d)
 {
+	if (d->managed && d->data)
+		uvm_managed_free(d->ctx, d->data, d->room);
+	else
+		free(d->data);
 	uvm_close(d->ctx);
-	free(d->data);
 	free(d->plain);
 	free(d->state);
 	free(d->gpu_results);
@@ -279,8 +310,8 @@ static int load(struct demo *d)
 	if (ret)
 		goto out;
 
-	printf("%s: %zu bytes, on %zu pages of malloc memory\n", d->path,
-	       d->length, d->pages);
+	printf("%s: %zu bytes, on %zu pages of %s memory\n", d->path, d->length,
+	       d->pages, d->managed ? "managed" : "malloc");
 	printf("GPU \"%.*s\": %s memory, %.1f MiB\n\n", UVM_NAME_LEN,
 	       d->gpu.name, uvm_memory_kind_name(d->gpu.memory_kind),
 	       d->gpu.memory_size / MIB);
@@ -548,6 +579,7 @@ static int check_all(struct demo *d)
 static int demonstrate(struct demo *d, const char *which)
 {
 	if (find_gpu(d, which) ||
+	    choose_memory(d) ||
 	    load(d) ||
 	    compute_on_cpu(d) ||
 	    register_gpu(d) ||

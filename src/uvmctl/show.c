@@ -18,6 +18,7 @@ static const struct {
 	{ UVM_FEATURE_READ_DUPLICATION, "copies of read-mostly pages" },
 	{ UVM_FEATURE_SYSTEM_ATOMICS, "atomics on system memory" },
 	{ UVM_FEATURE_HUGE_PAGES, "huge pages in private memory" },
+	{ UVM_FEATURE_MANAGED, "managed memory" },
 };
 
 static void print_features(uint64_t mask)

@@ -162,6 +162,70 @@ int __wrap_close(int fd)
 }
 
 /*
+ * Mappings of the file: zeroes, where the offset says. They replace what was reserved.
+ */
+
+static bool is_mapped(void *addr, size_t length)
+{
+	return !msync(addr, length, MS_ASYNC);
+}
+
+static int check_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	if (fake.fail_mmap)
+		return -fake.fail_mmap;
+	if (role[fd] != 'v')
+		return -EBADFD;
+	if (prot != (PROT_READ | PROT_WRITE) || flags != (MAP_SHARED | MAP_FIXED) ||
+	    (uintptr_t)addr != (uintptr_t)offset || !length || length % PAGE ||
+	    !is_mapped(addr, length))
+		return -EINVAL;
+	return 0;
+}
+
+static void *map_file(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	int ret = check_mmap(addr, length, prot, flags, fd, offset);
+
+	if (ret) {
+		fake.bad_calls += ret == -EBADFD || ret == -EINVAL;
+		errno = -ret;
+		return MAP_FAILED;
+	}
+	fake.managed += length;
+	return __real_mmap(addr, length, prot, MAP_SHARED | MAP_FIXED | MAP_ANONYMOUS, -1,
+			   0);
+}
+
+void *__wrap_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	void *p;
+
+	if (fd >= 0 && fd < MAX_FD && role[fd])
+		return map_file(addr, length, prot, flags, fd, offset);
+	p = __real_mmap(addr, length, prot, flags, fd, offset);
+	if (p != MAP_FAILED)
+		fake.addresses += (length + PAGE - 1) & ~(PAGE - 1);
+	return p;
+}
+
+void *__wrap_mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	return __wrap_mmap(addr, length, prot, flags, fd, offset);
+}
+
+/* Whoever unmaps what isn't mapped harms somebody else. */
+int __wrap_munmap(void *addr, size_t length)
+{
+	size_t size = (length + PAGE - 1) & ~(PAGE - 1);
+
+	if (size && !is_mapped(addr, size))
+		fake.bad_calls++;
+	fake.addresses -= size;
+	return __real_munmap(addr, length);
+}
+
+/*
  * Commands. Each returns 0 or -errno.
  */
 
@@ -169,7 +233,9 @@ static int do_info(struct uvm_info *arg)
 {
 	arg->out_version = fake.version;
 	arg->out_page_size = PAGE;
-	arg->out_features = UVM_FEATURE_DEVICE_PRIVATE;
+	arg->out_features = UVM_FEATURE_MANAGED;
+	if (!fake.no_private)
+		arg->out_features |= UVM_FEATURE_DEVICE_PRIVATE;
 	arg->out_max_gpus = 16;
 	arg->out_max_channels = 16;
 	arg->out_max_submit = 4096;
@@ -729,6 +795,28 @@ static int do_query_policy(struct uvm_query_policy *arg)
 	return 0;
 }
 
+static int do_query_range(struct uvm_query_range *arg)
+{
+	struct uvm_range_copies *out = (void *)(uintptr_t)arg->copies;
+
+	fake.queries++;
+	if (arg->address >> 47)
+		return -EINVAL;
+	arg->out_base = fake.policy.base;
+	arg->out_length = fake.policy.length;
+	arg->out_kind = UVM_RANGE_MANAGED;
+	arg->out_policy = fake.policy.switches;
+	for (uint32_t i = 0; i < fake.copies && i < arg->count; i++)
+		out[i] = (struct uvm_range_copies){
+			.id = i + 1 == fake.copies ? UVM_PROCESSOR_CPU : i,
+			.pages = 10 + i,
+		};
+	arg->out_count = fake.copies;
+	fake.copies += fake.late_copies;
+	fake.late_copies = 0;
+	return 0;
+}
+
 static int do_policy(unsigned int cmd, void *arg)
 {
 	switch (cmd) {
@@ -760,6 +848,8 @@ static int do_policy(unsigned int cmd, void *arg)
 		return do_memory_event(arg);
 	case UVM_CMD_DISCARD:
 		return do_discard(arg);
+	case UVM_CMD_QUERY_RANGE:
+		return do_query_range(arg);
 	default:
 		return do_query_policy(arg);
 	}
@@ -803,6 +893,7 @@ static const size_t arg_size[] = {
 	[UVM_CMD_SET_MEMORY_EVENT - UVM_CMD_BASE] =
 		sizeof(struct uvm_set_memory_event),
 	[UVM_CMD_DISCARD - UVM_CMD_BASE] = sizeof(struct uvm_discard),
+	[UVM_CMD_QUERY_RANGE - UVM_CMD_BASE] = sizeof(struct uvm_query_range),
 };
 
 static int dispatch(int fd, unsigned long cmd, void *arg)
@@ -811,7 +902,7 @@ static int dispatch(int fd, unsigned long cmd, void *arg)
 	unsigned int nr = _IOC_NR(cmd);
 
 	if (_IOC_TYPE(cmd) != UVM_TYPE || nr < UVM_CMD_BASE ||
-	    nr > UVM_CMD_DISCARD)
+	    nr > UVM_CMD_QUERY_RANGE)
 		return -ENOTTY;
 	if (head->size != arg_size[nr - UVM_CMD_BASE] ||
 	    head->flags & ~(nr == UVM_CMD_DISCARD ? UVM_DISCARD_EAGER : 0))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * /dev/uvm in user space: the linker's --wrap sends open(), ioctl() and close()
- * here. It checks what a caller passes as the kernel would, keeps track of
+ * /dev/uvm in user space: the linker's --wrap sends open(), ioctl(), mmap(), munmap()
+ * and close() here. It checks what a caller passes as the kernel would, keeps track of
  * residency, computes like the software GPU (byte by byte, sharing no code with
  * what is tested), and misbehaves on request. Pages "in private memory" are
  * PROT_NONE; touching one brings it back.
@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <linux/uvm.h>
 
@@ -35,15 +36,19 @@ struct fake_uvm {
 	unsigned int nr_gpus;
 	uint32_t version;
 	uint32_t max_query;
+	bool no_private;	/* ordinary memory can't go to private GPUs */
 	unsigned int counters;	/* mask of @gpus that have access counters */
 	unsigned int hotplug;	/* GPUs to appear after the next enumeration */
 	uint64_t others_reserved;	/* of every GPU's memory */
+	uint32_t copies;	/* who has pages of a range */
+	uint32_t late_copies;	/* to have some after the next query of a range */
 	uint32_t late_accessor;	/* to join the set after the next query of a policy */
 
 	/* What goes wrong. */
 	unsigned int fail_cmd;	/* an enum uvm_cmd, or 0 */
 	int fail_errno;
 	unsigned int fail_open;	/* which open of /dev/uvm fails, from 1; or 0 */
+	int fail_mmap;		/* an errno of mmap() of the file, or 0 */
 	unsigned int busy;	/* migrations that leave a page behind */
 	bool no_memory;		/* leaves a page behind for good */
 	bool wrong_crc;
@@ -60,6 +65,8 @@ struct fake_uvm {
 	int closed_first;
 	unsigned int queries;
 	unsigned int discards;
+	uint64_t managed;	/* bytes of the file that were mapped */
+	uint64_t addresses;	/* bytes of all mappings that are left */
 	unsigned int registered;	/* mask of @gpus */
 	struct fake_policy policy;
 	unsigned int groups;	/* mask of those that are there, by id */
@@ -87,5 +94,10 @@ int __wrap_open(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_close(int fd);
 int __wrap_ioctl(int fd, unsigned long cmd, ...);
+void *__real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+int __real_munmap(void *addr, size_t length);
+int __wrap_munmap(void *addr, size_t length);
 
 #endif /* _FAKE_UVM_H */

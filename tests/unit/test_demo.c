@@ -171,6 +171,30 @@ static void fails_truthfully(void **state)
 		       "FAIL: the GPU could not write 0xabc000: the process may not");
 }
 
+/* Ordinary memory can't go there on this kernel. */
+static void managed_passes(void **state)
+{
+	(void)state;
+	fake_reset(UVM_MEMORY_PRIVATE);
+	fake.no_private = true;
+	assert_verdict(0, 100000, "PASS: ");
+	assert_non_null(strstr(output, "of managed memory"));
+	assert_true(fake.managed >= 100000);
+	assert_int_equal(fake.addresses, 0);
+
+	fake_reset(UVM_MEMORY_PRIVATE);
+	fake.no_private = true;
+	fake.fail_mmap = ENOMEM;
+	assert_verdict(1, 100000, "FAIL: ");
+	assert_int_equal(fake.addresses, 0);
+
+	/* The CPU addresses it: so ordinary memory can. */
+	fake_reset(UVM_MEMORY_COHERENT);
+	fake.no_private = true;
+	assert_verdict(0, 100000, "PASS: ");
+	assert_int_equal(fake.managed, 0);
+}
+
 static void fails_on_every_command(void **state)
 {
 	(void)state;
@@ -205,6 +229,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(private_passes),
 		cmocka_unit_test(coherent_passes),
+		cmocka_unit_test(managed_passes),
 		cmocka_unit_test(chooses_gpu),
 		cmocka_unit_test(busy_pages_get_another_chance),
 		cmocka_unit_test(fails_truthfully),

@@ -576,6 +576,51 @@ static void tells_accessed_by(void **state)
 	close_fake(ctx);
 }
 
+static void tells_copies(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	struct uvm_range_copies *copies = (void *)ctx;
+	struct uvm_query_range answer;
+
+	(void)state;
+	assert_int_equal(uvm_query_range(ctx, range, &answer, &copies), 0);
+	assert_int_equal(answer.out_kind, UVM_RANGE_MANAGED);
+	assert_int_equal(answer.out_count, 0);
+	assert_null(copies);
+
+	/* One more between the call that asks for the number and the next. */
+	fake.copies = 1;
+	fake.late_copies = 1;
+	fake.queries = 0;
+	assert_int_equal(uvm_query_range(ctx, range, &answer, &copies), 0);
+	assert_int_equal(fake.queries, 3);
+	assert_int_equal(answer.out_count, 2);
+	assert_int_equal(copies[0].id, 0);
+	assert_int_equal(copies[0].pages, 10);
+	assert_int_equal(copies[1].id, UVM_PROCESSOR_CPU);
+	assert_int_equal(copies[1].pages, 11);
+	free(copies);
+
+	/* Who doesn't want them asks once. */
+	assert_int_equal(uvm_query_range(ctx, range, &answer, NULL), 0);
+	assert_int_equal(fake.queries, 4);
+	assert_int_equal(answer.out_count, 2);
+	assert_int_equal(uvm_query_range(ctx, (void *)(1ULL << 47), &answer, NULL), -EINVAL);
+	assert_int_equal(fake.bad_calls, 1);
+	fake.bad_calls = 0;
+
+	fake.fail_cmd = UVM_CMD_QUERY_RANGE;
+	fake.fail_errno = ESRCH;
+	copies = (void *)ctx;
+	answer.out_count = 77;
+	assert_int_equal(uvm_query_range(ctx, range, &answer, &copies), -ESRCH);
+	assert_int_equal(answer.out_count, 77);
+	assert_ptr_equal(copies, ctx);
+	fake.fail_cmd = 0;
+	fake.copies = 0;
+	close_fake(ctx);
+}
+
 static void counts_every_place(void **state)
 {
 	static const struct uvm_page_state pages[] = {
@@ -628,6 +673,52 @@ static void discards(void **state)
 	free(data);
 }
 
+/* Zero, at its place, and nothing else is taken or left. */
+static void allocates(struct uvm_ctx *ctx, size_t length, size_t size, size_t align)
+{
+	uint64_t before = fake.addresses, managed = fake.managed;
+	char *p = NULL;
+
+	assert_int_equal(uvm_managed_alloc(ctx, length, (void **)&p), 0);
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % align, 0);
+	assert_int_equal(fake.managed - managed, size);
+	assert_int_equal(fake.addresses - before, size);
+	for (size_t i = 0; i < size; i += 4096)
+		assert_int_equal(p[i] + p[i + 4095], 0);
+	memset(p, 1, size);
+	assert_int_equal(uvm_managed_free(ctx, p, length), 0);
+	assert_int_equal(fake.addresses, before);
+}
+
+static void allocates_managed_memory(void **state)
+{
+	struct uvm_ctx *ctx = open_fake(UVM_MEMORY_PRIVATE);
+	void *p = ctx;
+
+	(void)state;
+	allocates(ctx, 1, 4096, 4096);
+	allocates(ctx, 4096, 4096, 4096);
+	allocates(ctx, 4097, 8192, 4096);
+	allocates(ctx, (2 << 20) - 4096, (2 << 20) - 4096, 4096);
+	/* It is the pages that count. */
+	allocates(ctx, (2 << 20) - 1, 2 << 20, 2 << 20);
+	allocates(ctx, 2 << 20, 2 << 20, 2 << 20);
+	allocates(ctx, (5 << 20) + 1, (5 << 20) + 4096, 2 << 20);
+
+	assert_int_equal(uvm_managed_free(ctx, NULL, 4096), 0);
+	assert_int_equal(uvm_managed_free(ctx, p, 0), -EINVAL);
+	assert_int_equal(uvm_managed_alloc(ctx, 0, &p), -EINVAL);
+	assert_int_equal(uvm_managed_alloc(ctx, SIZE_MAX, &p), -EINVAL);
+	assert_int_equal(uvm_managed_alloc(ctx, SIZE_MAX / 2, &p), -ENOMEM);
+	fake.fail_mmap = ESRCH;
+	assert_int_equal(uvm_managed_alloc(ctx, 3 << 20, &p), -ESRCH);
+	assert_int_equal(uvm_managed_alloc(ctx, 1, &p), -ESRCH);
+	assert_ptr_equal(p, ctx);
+	assert_int_equal(fake.addresses, 0);
+	close_fake(ctx);
+}
+
 static void errors_have_words(void **state)
 {
 	static const int errs[] = {
@@ -639,7 +730,7 @@ static void errors_have_words(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++) {
 		for (unsigned int cmd = UVM_CMD_BASE;
-		     cmd <= UVM_CMD_DISCARD; cmd++) {
+		     cmd <= UVM_CMD_QUERY_RANGE; cmd++) {
 			const char *text = uvm_strerror(cmd, errs[i]);
 
 			assert_null(strstr(text, "unexpected"));
@@ -752,8 +843,10 @@ int main(void)
 		cmocka_unit_test(limits_memory),
 		cmocka_unit_test(sets_memory_event),
 		cmocka_unit_test(tells_accessed_by),
+		cmocka_unit_test(tells_copies),
 		cmocka_unit_test(counts_every_place),
 		cmocka_unit_test(discards),
+		cmocka_unit_test(allocates_managed_memory),
 		cmocka_unit_test(errors_have_words),
 		cmocka_unit_test(values_have_names),
 		cmocka_unit_test(builds_commands),
