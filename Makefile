@@ -28,7 +28,8 @@ programs:
 	@$(MAKE) --no-print-directory -C tests/bench O=$(abspath $(OUT)) STATIC=1
 
 # A suite is tests/selftests/NAME.c, linked with what lib_*.c share.
-TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror \
+TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
+	       -Wno-missing-field-initializers -Werror \
 	       -MMD -MP -pthread -Iinclude -Iinclude/uapi -Itests/selftests
 test_lib := $(wildcard tests/selftests/lib_*.c)
 suites := $(filter-out $(test_lib),$(wildcard tests/selftests/*.c))
@@ -64,7 +65,7 @@ check-all:
 mutate:
 	@KERNEL="$(KERNEL)" MUTATION="$(MUTATION)" scripts/mutate.sh
 bench:
-	@PART="$(PART)" scripts/bench.sh
+	@KERNEL="$(KERNEL)" PART="$(PART)" scripts/bench.sh
 lint:
 	@scripts/lint.sh
 clean:

@@ -280,7 +280,7 @@ static const struct operation moves[] = {
 	{ "CPU faults", there_before, run_touch, touched_after, UVM_MEMORY_PRIVATE },
 };
 
-TEST_VT(moves, devices_huge, 60)
+TEST_VT(moves, devices_huge_managed, 60)
 {
 	FAIL_ALL(v, moves);
 }
@@ -360,7 +360,7 @@ static const struct operation questions[] = {
 	{ "UVM_QUERY_POLICY", there_before, run_query_policy, NULL, 0 },
 };
 
-TEST_VT(questions, devices, 60)
+TEST_VT(questions, devices_managed, 60)
 {
 	FAIL_ALL(v, questions);
 }
@@ -546,7 +546,7 @@ static bool turn_failing(struct subject *s, const char *directory, unsigned int 
 	return hit;
 }
 
-TEST_VT(gpu_faults, devices, 60)
+TEST_VT(gpu_faults, devices_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(40), hits = 0, stopped = 0;
 	uint64_t rng = harness_seed;

@@ -77,7 +77,7 @@ static void crowd(const struct variant *v, const struct scene *c, size_t n, size
 	munmap(start, PAGE);
 }
 
-TEST_VT(scenes, devices_huge, 90)
+TEST_VT(scenes, devices_huge_managed, 90)
 {
 	static const size_t crowds[] = { 2, 8 };
 	size_t room = pressure_need(v), i, step;
@@ -144,7 +144,7 @@ static void marked_kill(struct marked *k)
 #define VICTIMS		2
 
 /* Others go on meanwhile: it is they who evict what the dead one had. */
-TEST_VT(killed, devices_huge, 120)
+TEST_VT(killed, devices_huge_managed, 120)
 {
 	size_t room = pressure_need(v), pages = room - BLOCK_PAGES;
 	unsigned int rounds = harness_rounds(30), i;

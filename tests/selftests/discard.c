@@ -27,6 +27,14 @@
 static const struct variant lazy[] = {
 	{ "private", UVM_MEMORY_PRIVATE, false },
 	{ "private_thp", UVM_MEMORY_PRIVATE, true },
+	{ "private_managed", UVM_MEMORY_PRIVATE, .managed = true },
+	{ NULL, 0, false },
+};
+
+/* What a child of fork has, too */
+static const struct variant lazy_ordinary[] = {
+	{ "private", UVM_MEMORY_PRIVATE, false },
+	{ "private_thp", UVM_MEMORY_PRIVATE, true },
 	{ NULL, 0, false },
 };
 
@@ -35,7 +43,9 @@ static const struct variant lazy[] = {
 /* Whatever memory is handed out next, somebody else's bytes were in it. */
 static void spread_secrets(struct fix *f)
 {
-	struct fix other = { .gpu = f->gpu, .gpu2 = f->gpu2, .pair = f->pair };
+	struct fix other = {
+		.gpu = f->gpu, .gpu2 = f->gpu2, .pair = f->pair, .managed = f->managed,
+	};
 	size_t all = f->gpu.memory_size;
 	struct uvm_migrate m;
 	char *p, *q;
@@ -44,8 +54,10 @@ static void spread_secrets(struct fix *f)
 	pid = child();
 	if (!pid) {
 		fix_reopen(&other);
-		p = anon(all, PROT_READ | PROT_WRITE, 0);
-		q = anon(2 * all, PROT_READ | PROT_WRITE, 0);
+		p = other.managed ? fix_buffer(&other, all) :
+				    anon(all, PROT_READ | PROT_WRITE, 0);
+		q = other.managed ? fix_buffer(&other, 2 * all) :
+				    anon(2 * all, PROT_READ | PROT_WRITE, 0);
 		memset(p, SECRET, all);
 		memset(q, SECRET, 2 * all);
 		EXPECT_RET(migrate(other.s.fd, p, all, UVM_DEST_GPU, 0, other.gpu.uuid, &m), 0);
@@ -504,7 +516,7 @@ static void shared_stays(const struct variant *v, uint32_t flags)
 	fix_close(&f);
 }
 
-TEST_V(shared_stays_lazy, lazy)
+TEST_V(shared_stays_lazy, lazy_ordinary)
 {
 	shared_stays(v, 0);
 }
@@ -514,7 +526,7 @@ TEST_V(shared_stays_eager, devices_huge)
 	shared_stays(v, UVM_DISCARD_EAGER);
 }
 
-TEST_V(fork_after, lazy)
+TEST_V(fork_after, lazy_ordinary)
 {
 	struct fix f;
 	pid_t pid;
@@ -563,7 +575,7 @@ TEST_V(fork_after_gpu, only_private)
 
 /* ---- eager ---- */
 
-TEST_V(eager, devices_huge)
+TEST_V(eager, devices_huge_managed)
 {
 	struct fix f;
 	long bytes;
@@ -581,7 +593,7 @@ TEST_V(eager, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(eager_part, devices_huge)
+TEST_V(eager_part, devices_huge_managed)
 {
 	size_t first, end;
 	struct fix f;
@@ -600,7 +612,7 @@ TEST_V(eager_part, devices_huge)
 }
 
 /* What may not migrate stays; lazily it is discarded all the same. */
-TEST_V(range_group, only_private)
+TEST_V(range_group, private_managed)
 {
 	uint32_t group;
 	struct fix f;

@@ -31,11 +31,12 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_managed.h"
 #include "lib_policy.h"
+#include "lib_pressure.h"
 #include "lib_sim.h"
 #include "lib_uvm.h"
 
-#define BLOCK_PAGES	(HUGE / PAGE)
 /* A fault takes so many along, aligned. */
 #define PART_PAGES	16UL
 #define AT(p, page)	((p) + (page) * PAGE)
@@ -50,12 +51,11 @@
 /* @n blocks with nothing next to them, so that nothing else comes along. */
 static char *blocks(struct fix *f, unsigned int n)
 {
-	char *area = anon((n + 3) * HUGE, PROT_NONE, MAP_NORESERVE);
-	char *p = (char *)((ADDR(area) + 2 * HUGE - 1) & ~(HUGE - 1));
+	char *p = aligned_buffer(f, n * HUGE);
 
-	ASSERT_RET(mprotect(p, n * HUGE, PROT_READ | PROT_WRITE), 0);
-	/* fails on a kernel without huge pages, which is as good */
-	madvise(p, n * HUGE, f->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	/* or what is touched brings others along */
+	if (f->managed)
+		madvise(p, n * HUGE, MADV_NOHUGEPAGE);
 	return p;
 }
 
@@ -148,7 +148,7 @@ static void settle_lists(void)
 /* ---- no policy ---- */
 
 /* What nobody has touched begins on the GPU, with the 64 KiB around it. */
-TEST_V(first_touch, devices_huge)
+TEST_V(first_touch, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -170,7 +170,7 @@ TEST_V(first_touch, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(cpu_page_moves, devices_huge)
+TEST_V(cpu_page_moves, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -190,7 +190,7 @@ TEST_V(cpu_page_moves, devices_huge)
 }
 
 /* What it comes to later moves later: until then it isn't mapped where it is. */
-TEST_V(one_by_one, devices)
+TEST_V(one_by_one, devices_managed)
 {
 	unsigned long i, n = 0;
 	struct fix f;
@@ -209,7 +209,7 @@ TEST_V(one_by_one, devices)
 }
 
 /* All that the GPU uses ends in its memory, and then there are no faults any more. */
-TEST_V(all_of_it_moves, devices_huge)
+TEST_V(all_of_it_moves, devices_huge_managed)
 {
 	unsigned long n;
 	long long faults;
@@ -239,7 +239,7 @@ TEST_V(all_of_it_moves, devices_huge)
 
 /* ---- the rules ---- */
 
-TEST_V(preferred_cpu, devices_huge)
+TEST_V(preferred_cpu, devices_huge_managed)
 {
 	struct fix f;
 	char *p, *q;
@@ -298,7 +298,7 @@ static void preferred_node(struct fix *f, int node, int other)
 	EXPECT_PATTERN(p, HUGE, 11);
 }
 
-TEST_V(preferred_node, devices_huge)
+TEST_V(preferred_node, devices_huge_managed)
 {
 	struct fix f;
 
@@ -312,7 +312,7 @@ TEST_V(preferred_node, devices_huge)
 }
 
 /* Setting it moves nothing; and it goes before accessed-by. */
-TEST_V(preferred_gpu, devices_huge)
+TEST_V(preferred_gpu, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -328,7 +328,7 @@ TEST_V(preferred_gpu, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(preferred_other_gpu, devices_huge)
+TEST_V(preferred_other_gpu, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -345,7 +345,7 @@ TEST_V(preferred_other_gpu, devices_huge)
 }
 
 /* What is there stays, what isn't anywhere begins on the GPU. */
-TEST_V(accessed_by, devices)
+TEST_V(accessed_by, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -377,7 +377,7 @@ TEST_V(accessed_by, devices)
 	fix_close(&f);
 }
 
-TEST_V(accessed_by_huge, devices_huge)
+TEST_V(accessed_by_huge, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -393,7 +393,7 @@ TEST_V(accessed_by_huge, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(migration_off, devices_huge)
+TEST_V(migration_off, devices_huge_managed)
 {
 	struct fix f;
 	char *p, *q;
@@ -424,7 +424,7 @@ TEST_V(migration_off, devices_huge)
 }
 
 /* Half of it in a group that forbids migration */
-TEST_V(range_group, devices)
+TEST_V(range_group, devices_managed)
 {
 	unsigned long half = BLOCK_PAGES / 2;
 	struct uvm_migrate m;
@@ -462,9 +462,10 @@ TEST_V(range_group, devices)
 }
 
 /* Pages that are on a GPU stay there as well, but for those who can't reach them. */
-TEST_V(range_group_on_gpu, devices)
+TEST_V(range_group_on_gpu, devices_managed)
 {
-	bool private = v->kind == UVM_MEMORY_PRIVATE;
+	/* the CPU can't use it there */
+	bool comes = v->kind == UVM_MEMORY_PRIVATE || v->managed;
 	size_t n = 64, length = n * PAGE;
 	struct uvm_sim_cmd c;
 	struct uvm_migrate m;
@@ -482,7 +483,7 @@ TEST_V(range_group_on_gpu, devices)
 	EXPECT_EQ(m.out_skipped[UVM_SKIP_POLICY], n);
 	EXPECT_EQ(fix_on_gpu(&f, p, length), n);
 	EXPECT_EQ(pattern_check(p, PAGE, 19), -1);
-	EXPECT_EQ(fix_on_cpu(&f, p, PAGE), private);
+	EXPECT_EQ(fix_on_cpu(&f, p, PAGE), comes);
 	/* the other GPU works on what it can't reach there */
 	c = CMD(XOR, .dst = ADDR(AT(p, 40)), .length = PAGE, .arg0 = 7);
 	ASSERT_RET(channel_run(f.s.fd, f.channel2, &c, 1), 0);
@@ -493,7 +494,7 @@ TEST_V(range_group_on_gpu, devices)
 }
 
 /* Some pages in the middle of the window may not move. */
-TEST_V(range_group_window, only_private)
+TEST_V(range_group_window, private_managed)
 {
 	unsigned long first = 3 * PART_PAGES, fixed = first + 8;
 	uint32_t group = 0;
@@ -601,7 +602,7 @@ static char *on_second(struct fix *f, const struct variant *v, uint64_t seed)
 	return p;
 }
 
-TEST_V(other_gpu, devices_huge)
+TEST_V(other_gpu, devices_huge_managed)
 {
 	struct fix f;
 	char *p = on_second(&f, v, 20);
@@ -616,7 +617,7 @@ TEST_V(other_gpu, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(other_gpu_preferred_cpu, devices_huge)
+TEST_V(other_gpu_preferred_cpu, devices_huge_managed)
 {
 	struct fix f;
 	char *p = on_second(&f, v, 21);
@@ -629,7 +630,7 @@ TEST_V(other_gpu_preferred_cpu, devices_huge)
 }
 
 /* Accessed-by is about pages in system memory. */
-TEST_V(other_gpu_accessed_by, devices_huge)
+TEST_V(other_gpu_accessed_by, devices_huge_managed)
 {
 	struct fix f;
 	char *p = on_second(&f, v, 22);
@@ -653,7 +654,7 @@ static bool peers(struct fix *f)
 }
 
 /* It stays there, or goes where the first GPU can use it. */
-TEST_V(other_gpu_migration_off, devices_huge)
+TEST_V(other_gpu_migration_off, devices_huge_managed)
 {
 	struct fix f;
 	char *p = on_second(&f, v, 23);
@@ -673,7 +674,7 @@ TEST_V(other_gpu_migration_off, devices_huge)
 
 /* ---- what comes along ---- */
 
-TEST_V(prefetch_off, devices_huge)
+TEST_V(prefetch_off, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -696,7 +697,7 @@ TEST_V(prefetch_off, devices_huge)
 }
 
 /* The more of a block is there, the larger the steps. */
-TEST_V(prefetch_grows, devices_huge)
+TEST_V(prefetch_grows, devices_huge_managed)
 {
 	static const struct {
 		unsigned int part;
@@ -740,7 +741,7 @@ static unsigned long there_after(struct fix *f, unsigned long before)
 }
 
 /* More than 51 % of the block there, or on its way: the rest comes. */
-TEST_V(prefetch_threshold, devices)
+TEST_V(prefetch_threshold, devices_managed)
 {
 	unsigned long least = BLOCK_PAGES * 51 / 100 - PART_PAGES + 1;
 	struct fix f;
@@ -751,7 +752,7 @@ TEST_V(prefetch_threshold, devices)
 	fix_close(&f);
 }
 
-TEST_V(prefetch_threshold_set, devices)
+TEST_V(prefetch_threshold_set, devices_managed)
 {
 	struct fix f;
 	pid_t pid;
@@ -772,7 +773,7 @@ TEST_V(prefetch_threshold_set, devices)
 }
 
 /* The second block in a row: the third comes along, and not one more. */
-TEST_V(stream_up, devices_huge)
+TEST_V(stream_up, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -792,7 +793,7 @@ TEST_V(stream_up, devices_huge)
 }
 
 /* All of it at once, with data in it */
-TEST_V(stream_data, devices_huge)
+TEST_V(stream_data, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -807,7 +808,7 @@ TEST_V(stream_data, devices_huge)
 }
 
 /* Twice as many each time that what came is at its end */
-TEST_V(stream_doubles, devices)
+TEST_V(stream_doubles, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -828,7 +829,7 @@ TEST_V(stream_doubles, devices)
 	fix_close(&f);
 }
 
-TEST_V(stream_down, devices)
+TEST_V(stream_down, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -843,7 +844,7 @@ TEST_V(stream_down, devices)
 }
 
 /* No stream: here and there; or one that mustn't bring anything along */
-TEST_V(stream_none, devices)
+TEST_V(stream_none, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -872,7 +873,7 @@ TEST_V(stream_none, devices)
 }
 
 /* Policies begin and end in the middle of what would come along. */
-TEST_V(policy_edges, devices)
+TEST_V(policy_edges, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -901,7 +902,7 @@ TEST_V(policy_edges, devices)
 }
 
 /* So do mappings. */
-TEST_V(mapping_edges, devices)
+TEST_V(mapping_edges, devices_managed)
 {
 	struct fix f;
 	char *p;
@@ -937,7 +938,9 @@ static char *fill_gpu(struct fix *f, size_t *length)
 	*length = gpu_free(&f->gpu);
 	if (*length > 88 << 20)
 		SKIP("that is too much device memory to fill");
-	p = anon(*length, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	p = f->managed ? managed(f->s.fd, *length) :
+			 anon(*length, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	/* fails on a kernel without huge pages, which is as good */
 	madvise(p, *length, MADV_NOHUGEPAGE);
 	ASSERT_RET(migrate(f->s.fd, p, *length, UVM_DEST_GPU, 0, f->gpu.uuid, &m), 0);
 	ASSERT_EQ(gpu_free(&f->gpu), 0);
@@ -945,7 +948,7 @@ static char *fill_gpu(struct fix *f, size_t *length)
 	return p;
 }
 
-TEST_VT(full, devices_huge, 60)
+TEST_VT(full, devices_huge_managed, 60)
 {
 	char *ballast, *p, *q;
 	size_t size = 64 * PAGE, length;
@@ -1454,7 +1457,7 @@ TEST_V(private_file, devices)
 }
 
 /* Where the process may not store, neither does the GPU; and nothing moves for it. */
-TEST_V(read_only, devices_huge)
+TEST_V(read_only, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -1475,7 +1478,7 @@ TEST_V(read_only, devices_huge)
 }
 
 /* Somebody holds pages: they stay, and he sees what the GPU stores. */
-TEST_V(held, devices_huge)
+TEST_V(held, devices_huge_managed)
 {
 	char *p, copy[4 * PAGE];
 	struct iovec iov;
@@ -1502,7 +1505,7 @@ TEST_V(held, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(pinned, devices_huge)
+TEST_V(pinned, devices_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -1608,7 +1611,7 @@ TEST_VT(cgroup_limit, devices, 60)
  * A channel that loads from a page and stores to it reports both at once, so they come
  * in one batch, as long as the GPU's worker isn't still busy with the turn before.
  */
-TEST_V(reported_twice, devices)
+TEST_V(reported_twice, devices_managed)
 {
 	unsigned int i, rounds = 20;
 	struct fix f;
@@ -1629,7 +1632,7 @@ TEST_V(reported_twice, devices)
 }
 
 /* They all want the same page, and get it once. */
-TEST_VT(same_page, devices, 60)
+TEST_VT(same_page, devices_managed, 60)
 {
 	enum { CHANNELS = 8, ADDS = 20 };
 	unsigned int i, k, rounds = harness_rounds(40);
@@ -1661,7 +1664,7 @@ TEST_VT(same_page, devices, 60)
 }
 
 /* Each in a block of its own */
-TEST_VT(many_channels, devices_huge, 60)
+TEST_VT(many_channels, devices_huge_managed, 60)
 {
 	enum { CHANNELS = 64 };
 	uint32_t channel[CHANNELS];
@@ -1812,7 +1815,7 @@ TEST_VT(storm_unmap, devices, 60)
 }
 
 /* Two GPUs and the CPU take turns, and nobody minds. */
-TEST_V(bounce, devices)
+TEST_V(bounce, devices_managed)
 {
 	unsigned int i, rounds = harness_rounds(6);
 	struct uvm_sim_cmd c;
@@ -1907,7 +1910,7 @@ static void *change_rights(void *arg)
 }
 
 /* Loads are allowed all the time, so none fails, and all that is moved is right. */
-TEST_VT(race_mprotect, devices_huge, 60)
+TEST_VT(race_mprotect, devices_huge_managed, 60)
 {
 	size_t length = v->huge ? HUGE : 64 * PAGE;
 	unsigned int i, rounds = harness_rounds(4);
@@ -1943,8 +1946,11 @@ static void *drop_pages(void *arg)
 	return NULL;
 }
 
-/* A page is zero or has what the GPU stored; in the end all have. */
-TEST_VT(race_dontneed, devices_huge, 60)
+/*
+ * A page is zero or has what the GPU stored; in the end all have. Managed memory keeps
+ * what was stored, and loses the entries only.
+ */
+TEST_VT(race_dontneed, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 4 : 8);
 	size_t k, length = 256 * PAGE;
@@ -1975,15 +1981,19 @@ static void *unmap_and_map(void *arg)
 	while (!h->stop) {
 		p = hand_pick(h, &length);
 		ASSERT_RET(munmap(p, length), 0);
-		ASSERT_TRUE(mmap(p, length, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-				 MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == p);
+		if (h->f->managed)
+			ASSERT_RET(managed_try(h->f->s.fd, p, length), 0);
+		else
+			ASSERT_TRUE(mmap(p, length, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+					 MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+					 0) == p);
 		hand_round(h);
 	}
 	return NULL;
 }
 
 /* The channel gets through, or is told where there was nothing. */
-TEST_VT(race_unmap, devices_huge, 60)
+TEST_VT(race_unmap, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(12), stopped = 0;
 	struct uvm_channel_query q;
@@ -2058,7 +2068,7 @@ static void *change_policies(void *arg)
 }
 
 /* One takes home what the GPU wants, another changes his mind all the time. */
-TEST_VT(race_home, devices_huge, 60)
+TEST_VT(race_home, devices_huge_managed, 60)
 {
 	size_t length = (v->huge ? 256 : 64) * PAGE;
 	unsigned int i, rounds = harness_rounds(2);
@@ -2086,7 +2096,7 @@ TEST_VT(race_home, devices_huge, 60)
  * The page moves after the driver has looked where it is, and before the GPU is told:
  * the GPU must not work on what it has left. Where that moment can be made long.
  */
-TEST_VT(move_widened, devices_huge, 60)
+TEST_VT(move_widened, devices_huge_managed, 60)
 {
 	struct timespec moment = { .tv_nsec = 10000000 };
 	unsigned int i, rounds = harness_rounds(10);
@@ -2128,7 +2138,7 @@ TEST_VT(move_widened, devices_huge, 60)
 /* ---- the way home, and the counters ---- */
 
 /* The CPU comes for it in order: few faults, and exactly what was there. */
-TEST_V(window_grows, only_private)
+TEST_V(window_grows, private_managed)
 {
 	static const unsigned int places[] = { 100, 300, 700 };
 	long long was[NR_COUNTERS], now[NR_COUNTERS];
@@ -2189,7 +2199,7 @@ TEST_V(policy_in_huge, huge_devices)
 }
 
 /* They say what happened: of the VA space, and the same of its GPU. */
-TEST_V(counters, devices_huge)
+TEST_V(counters, devices_huge_managed)
 {
 	long long was[NR_COUNTERS], now[NR_COUNTERS], n[VIEW_COUNTERS];
 	struct view view;

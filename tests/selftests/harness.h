@@ -31,11 +31,13 @@
  * @name: appended to the test's name after a dot; NULL ends an array
  * @kind: enum uvm_memory_kind, or whatever the suite wants
  * @huge: back the test's memory by huge pages
+ * @managed: its memory is a mapping of the VA space
  */
 struct variant {
 	const char *name;
 	int kind;
 	bool huge;
+	bool managed;
 };
 
 struct harness_test {

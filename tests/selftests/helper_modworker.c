@@ -54,11 +54,21 @@ static int space_of(int i)
 	return spaces[gpus[i].memory_kind == UVM_MEMORY_PRIVATE].fd;
 }
 
+/* Those that ordinary memory can move to */
+static int gpus_to_use(void)
+{
+	int n = 0;
+
+	while (n < MAX_GPUS && gpu_find(0, n, &gpus[n]))
+		n++;
+	return n;
+}
+
 static int setup(void)
 {
 	int i, ret;
 
-	count = gpus_list(gpus, MAX_GPUS);
+	count = gpus_to_use();
 	if (count <= 0)
 		return fail("no GPU", count);
 	for (i = 0; i < 2; i++) {
@@ -281,7 +291,7 @@ int main(int argc, char **argv)
 	}
 
 	if (!strcmp(mode, "private")) {
-		count = gpus_list(gpus, MAX_GPUS);
+		count = gpus_to_use();
 		return find_private() < 0;
 	}
 	if (!strcmp(mode, "kept"))

@@ -32,6 +32,7 @@ struct env {
 	struct uvm_gpu_info gpus[MAX_GPUS];
 	struct uvm_processor processors[MAX_GPUS + 1];
 	uint8_t accessed_by[POLICY_ROOM][UVM_UUID_LEN];
+	struct uvm_range_copies copies[RANGE_ROOM];
 	struct uvm_sim_cmd nop;
 	int eventfd;
 };

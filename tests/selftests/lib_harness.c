@@ -319,6 +319,16 @@ static bool run_one(unsigned int number, const char *name,
 	return good;
 }
 
+/*
+ * UVM_MANAGED=1: only what is over managed memory; 0: only what isn't; else all.
+ */
+static bool is_memory_wanted(const struct variant *v)
+{
+	const char *text = getenv("UVM_MANAGED");
+
+	return !text || !*text || v->managed == (*text == '1');
+}
+
 static bool selected(const char *name, int argc, char **argv)
 {
 	int i;
@@ -351,7 +361,7 @@ static unsigned int each(int argc, char **argv, unsigned int *failed, bool list)
 		do {
 			snprintf(name, sizeof(name), "%s%s%s", test->name,
 				 v->name ? "." : "", v->name ? v->name : "");
-			if (!selected(name, argc, argv))
+			if (!is_memory_wanted(v) || !selected(name, argc, argv))
 				continue;
 			n++;
 			if (list)

@@ -202,6 +202,21 @@ AT(uvm_query_policy, accessed_by, 64);
 AT(uvm_query_policy, count, 72);
 AT(uvm_query_policy, out_count, 76);
 
+SIZE(uvm_range_copies, 16);
+AT(uvm_range_copies, __reserved, 4);
+AT(uvm_range_copies, pages, 8);
+
+SIZE(uvm_query_range, 56);
+AT(uvm_query_range, flags, 4);
+AT(uvm_query_range, address, 8);
+AT(uvm_query_range, out_base, 16);
+AT(uvm_query_range, out_length, 24);
+AT(uvm_query_range, out_kind, 32);
+AT(uvm_query_range, out_policy, 36);
+AT(uvm_query_range, copies, 40);
+AT(uvm_query_range, count, 48);
+AT(uvm_query_range, out_count, 52);
+
 SIZE(uvm_set_access_counters, 32);
 AT(uvm_set_access_counters, flags, 4);
 AT(uvm_set_access_counters, uuid, 8);
@@ -290,6 +305,7 @@ _Static_assert(UVM_QUERY_MEMORY == 0xE759, "command numbers");
 _Static_assert(UVM_SET_MEMORY_LIMIT == 0xE75A, "command numbers");
 _Static_assert(UVM_SET_MEMORY_EVENT == 0xE75B, "command numbers");
 _Static_assert(UVM_DISCARD == 0xE75C, "command numbers");
+_Static_assert(UVM_QUERY_RANGE == 0xE75D, "command numbers");
 
 #undef AT
 #undef SIZE

@@ -96,7 +96,8 @@ static const char * const counter_names[NR_COUNTERS] = {
 	[BATCHES] = "batches", [FAULTS] = "faults", [DUPLICATES] = "duplicates",
 	[MOVED] = "moved", [PREFETCHED] = "prefetched", [CANCELS] = "cancels",
 	[REPLAYS] = "replays", [RETRIES] = "retries", [THROTTLED] = "throttled",
-	[PINNED] = "pinned", [UNPINNED] = "unpinned", [HOT_MOVED] = "hot-moved",
+	[PINNED] = "pinned", [UNPINNED] = "unpinned", [COPIES] = "duplicated",
+	[COLLAPSED] = "collapsed", [HOT_MOVED] = "hot-moved",
 	[NOTIFICATIONS] = "notifications", [CPU_FAULTS] = "cpu-faults",
 	[CPU_MOVED] = "cpu-moved",
 };
@@ -157,6 +158,7 @@ static bool view_line(struct view *view, const char *line)
 	       sscanf(line, "uvm-channels:\t%ld", &view->channels) == 1 ||
 	       sscanf(line, "uvm-policies:\t%ld", &view->policies) == 1 ||
 	       sscanf(line, "uvm-policies-lost:\t%ld B", &view->policies_lost) == 1 ||
+	       sscanf(line, "uvm-managed-cpu:\t%ld", &view->managed_cpu) == 1 ||
 	       view_gpu_line(view, line);
 }
 
@@ -170,6 +172,7 @@ bool view_read(pid_t pid, int fd, struct view *view)
 	view->channels = -1;
 	view->policies = -1;
 	view->policies_lost = -1;
+	view->managed_cpu = -1;
 	if (pid)
 		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
 	else

@@ -41,7 +41,8 @@ bool proof_gone(int proof);
 /* Counters of faults. The last three are of GPUs only, not of VA spaces. */
 enum counter {
 	BATCHES, FAULTS, DUPLICATES, MOVED, PREFETCHED, CANCELS, REPLAYS, RETRIES,
-	THROTTLED, PINNED, UNPINNED, HOT_MOVED, NOTIFICATIONS, CPU_FAULTS, CPU_MOVED,
+	THROTTLED, PINNED, UNPINNED, COPIES, COLLAPSED, HOT_MOVED, NOTIFICATIONS,
+	CPU_FAULTS, CPU_MOVED,
 	NR_COUNTERS,
 };
 #define VIEW_COUNTERS	NOTIFICATIONS
@@ -55,6 +56,7 @@ struct view {
 	long channels;
 	long policies;
 	long policies_lost;
+	long managed_cpu;
 	int gpus;
 	struct {
 		unsigned int id;

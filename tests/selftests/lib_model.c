@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib_managed.h"
 #include "lib_model.h"
 
 /*
@@ -40,14 +41,21 @@ static void *zeroed(size_t size)
 	return anon(size, PROT_READ | PROT_WRITE, 0);
 }
 
+bool region_map(struct world *w, uint8_t *at, size_t size)
+{
+	if (w->managed)
+		return !managed_try(w->s.fd, at, size);
+	return mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		    MAP_FIXED_NOREPLACE, -1, 0) == at;
+}
+
 void world_init(struct world *w)
 {
 	pthread_rwlockattr_t attr;
 	size_t i;
 
-	w->region = mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	ASSERT_TRUE(w->region == REGION);
+	w->region = REGION;
+	ASSERT_TRUE(region_map(w, REGION, REGION_SIZE));
 	w->aside = REGION + 2 * REGION_SIZE;
 	/* a kernel without huge pages knows neither */
 	madvise(REGION, HUGE, MADV_NOHUGEPAGE);

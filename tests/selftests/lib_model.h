@@ -30,6 +30,7 @@
 
 #define MODEL_GPUS	4
 #define MODEL_NODES	8
+#define MODEL_GROUPS	2
 
 #define BATCH		32
 /* Agents stay with a page for as many operations, at most: a fault serves several. */
@@ -101,6 +102,7 @@ struct verdict {
  * @node: NUMA nodes with memory
  * @nodes: number of them
  * @swap: there is a swap area
+ * @managed: the region is managed memory
  * @huge: there are huge pages
  * @split: and somebody who splits them
  * @counts_everywhere: GPUs can add to all memory of the region, exactly
@@ -113,6 +115,7 @@ struct verdict {
  * @spoilt: which of the ways to be wrong on purpose, or 0
  * @spoilt_prot: rights that aren't taken away
  * @only: the one disturbance that there is, or NULL
+ * @group: range groups that disturbers put ranges into, forbid and allow
  * @verdict: shared with the test
  */
 struct world {
@@ -126,6 +129,7 @@ struct world {
 	int node[MODEL_NODES];
 	unsigned int nodes;
 	bool swap;
+	bool managed;
 	bool huge;
 	bool split;
 	bool counts_everywhere;
@@ -138,6 +142,7 @@ struct world {
 	int spoilt;
 	int spoilt_prot;
 	const char *only;
+	uint32_t group[MODEL_GROUPS];
 	struct verdict *verdict;
 };
 
@@ -248,8 +253,10 @@ static inline uint8_t *shadow_at(const struct actor *a, size_t at)
 	return a->w->shadow + at;
 }
 
-/* all of the region mapped, and zero */
+/* the files are open; all of the region mapped, and zero */
 void world_init(struct world *w);
+/* a part of the region, which is not mapped, or was; false if that can't be */
+bool region_map(struct world *w, uint8_t *at, size_t size);
 void phase_init(struct world *w, unsigned int phase);
 
 /* ---- agents ---- */

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib_memory.h"
 #include "lib_model.h"
 #include "lib_policy.h"
 
@@ -115,6 +116,46 @@ static int prefer_at_random(struct actor *a, const struct range *r)
 			     kind == UVM_DEST_GPU ? gpu->uuid : NULL);
 }
 
+/* Copies of what is read, and one again */
+static bool read_mostly(struct actor *a)
+{
+	struct range r = range_pick(a);
+	struct torn t = torn_begin(a->w, &r);
+	int ret;
+
+	range_note(a, &r);
+	ret = policy_switch(a->w->s.fd, UVM_SET_READ_MOSTLY, range_start(a->w, &r),
+			    range_size(&r), pick(a, 4) > 0);
+	if (ret && !(ret == -EFAULT && torn(a->w, &t)))
+		fail_range(a, &r, "UVM_SET_READ_MOSTLY", ret);
+	return true;
+}
+
+/*
+ * A range comes into a group, or goes; or the ranges of one, as there are more and more of
+ * them, may not move until somebody allows it again.
+ */
+static bool group(struct actor *a)
+{
+	uint32_t group = a->w->group[pick(a, MODEL_GROUPS)];
+	struct range r = range_pick(a);
+	struct torn t = torn_begin(a->w, &r);
+	int fd = a->w->s.fd, ret;
+
+	if (!pick(a, 3)) {
+		ret = group_allow(fd, group, pick(a, 3) > 0);
+		if (ret)
+			fail_range(a, &r, "UVM_ALLOW_MIGRATION", ret);
+		return true;
+	}
+	range_note(a, &r);
+	ret = policy_group(fd, range_start(a->w, &r), range_size(&r),
+			   pick(a, 2) ? group : 0);
+	if (ret && !(ret == -EFAULT && torn(a->w, &t)))
+		fail_range(a, &r, "UVM_SET_RANGE_GROUP", ret);
+	return true;
+}
+
 /* Its migration is forbidden for a moment. */
 static int group_at_random(struct actor *a, const struct range *r)
 {
@@ -212,19 +253,30 @@ static bool split(struct actor *a)
 	return true;
 }
 
+/* Managed memory only loses its entries by it. */
 static bool has_swap(const struct world *w)
 {
-	return w->swap;
+	return w->swap || w->managed;
 }
 
 static bool has_huge(const struct world *w)
 {
-	return w->huge;
+	return w->huge && !w->managed;
 }
 
 static bool can_split(const struct world *w)
 {
-	return w->split;
+	return w->split && !w->managed;
+}
+
+static bool is_managed(const struct world *w)
+{
+	return w->managed;
+}
+
+static bool is_ordinary(const struct world *w)
+{
+	return !w->managed;
 }
 
 static bool where_is(struct actor *a)
@@ -308,7 +360,7 @@ static void expect_no_write(struct actor *a, const struct range *r, unsigned int
 	expect_refused(a, at, &want);
 }
 
-/* Nobody may have more rights than the claim left. */
+/* Nobody may have more rights than the claim left. That there are copies is none. */
 static void expect_rights(struct actor *a, const struct range *r, unsigned int most)
 {
 	struct uvm_page_state st[HUGE / PAGE];
@@ -318,7 +370,7 @@ static void expect_rights(struct actor *a, const struct range *r, unsigned int m
 	if (ret && ret != -EBUSY)
 		fail_range(a, r, "UVM_QUERY_RESIDENCY", ret);
 	for (i = 0; !ret && i < r->count; i++)
-		if (st[i].prot & ~most)
+		if (st[i].prot & ~(most | UVM_PAGE_COPIED))
 			model_fail(a, (r->first + i) * PAGE, "wanted rights 0x%x at most, saw 0x%x",
 				   most, st[i].prot);
 }
@@ -333,8 +385,7 @@ static void map_again(struct actor *a, const struct range *r)
 {
 	uint8_t *p = range_start(a->w, r);
 
-	if (mmap(p, range_size(r), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != p)
+	if (!region_map(a->w, p, range_size(r)))
 		fail_range(a, r, "mmap", -errno);
 	madvise(p, range_size(r), pick(a, 2) ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
@@ -358,6 +409,7 @@ static bool unmap(struct actor *a)
 	return true;
 }
 
+/* Of managed memory only the entries go. */
 static bool drop(struct actor *a)
 {
 	struct range r = range_pick(a);
@@ -366,29 +418,43 @@ static bool drop(struct actor *a)
 		return false;
 	if (madvise(range_start(a->w, &r), range_size(&r), MADV_DONTNEED))
 		fail_range(a, &r, "madvise", -errno);
-	range_zero(a->w, &r);
+	if (!a->w->managed)
+		range_zero(a->w, &r);
 	range_release(a->w, &r);
 	return true;
 }
 
-/* A GPU writes a cell, by a channel that there is for nothing else. */
-static void write_by_gpu(struct actor *a, size_t at)
+/* By a channel that there is for nothing else */
+static void gpu_fills(struct actor *a, size_t at, size_t length, int byte)
 {
 	const uint8_t *uuid = a->w->gpu[pick(a, a->w->gpus)].uuid;
-	const struct span s = { .at = at, .length = CELL };
-	int fd = a->w->s.fd, byte = pick(a, 256), ret;
-	uint8_t data[CELL];
 	struct uvm_sim_cmd cmd = CMD(FILL, .dst = ADDR(region_at(a, at)),
-				     .length = CELL, .arg0 = byte);
+				     .length = length, .arg0 = byte);
+	int fd = a->w->s.fd, ret;
 	uint32_t channel;
 
-	memset(data, byte, CELL);
-	model_store(a, &s, data);
 	ASSERT_RET(channel_create(fd, uuid, &channel), 0);
 	ret = channel_run(fd, channel, &cmd, 1);
 	if (ret)
 		model_fail(a, at, "a store by GPU gave %d", ret);
 	ASSERT_RET(channel_destroy(fd, channel), 0);
+}
+
+static void fill_by_gpu(struct actor *a, const struct range *r, int byte)
+{
+	gpu_fills(a, r->first * PAGE, range_size(r), byte);
+}
+
+/* A GPU writes a cell. */
+static void write_by_gpu(struct actor *a, size_t at)
+{
+	const struct span s = { .at = at, .length = CELL };
+	int byte = pick(a, 256);
+	uint8_t data[CELL];
+
+	memset(data, byte, CELL);
+	model_store(a, &s, data);
+	gpu_fills(a, at, CELL, byte);
 }
 
 static void bring_home(struct actor *a, const struct range *r)
@@ -644,14 +710,59 @@ static bool fork_child(struct actor *a)
 	return true;
 }
 
+/* A child that has nothing of the region, and its end, while all goes on */
+static bool fork_bare(struct actor *a)
+{
+	struct range r = range_pick(a);
+	unsigned char there;
+
+	kid_reap(a);
+	range_note(a, &r);
+	a->kid = child();
+	if (!a->kid) {
+		/* ENOMEM: not mapped */
+		ASSERT_EQ(mincore(range_start(a->w, &r), PAGE, &there), -1);
+		child_exit();
+	}
+	return true;
+}
+
+/* ---- discard ---- */
+
+/* Nobody knows what is there until somebody writes all of it: the GPU, or the CPU. */
+static bool discard_and_write(struct actor *a)
+{
+	struct range r = range_pick(a);
+	struct uvm_discard d;
+	int ret, byte = pick(a, 256);
+
+	if (!range_claim(a, &r, MAPPED))
+		return false;
+	range_settle(a, &r);
+	ret = discard(a->w->s.fd, range_start(a->w, &r), range_size(&r),
+		      pick(a, 2) ? UVM_DISCARD_EAGER : 0, &d);
+	if (ret)
+		fail_range(a, &r, "UVM_DISCARD", ret);
+	discard_expect_accounts(&d);
+	memset(a->w->shadow + r.first * PAGE, byte, range_size(&r));
+	if (pick(a, 2))
+		memset(range_start(a->w, &r), byte, range_size(&r));
+	else
+		fill_by_gpu(a, &r, byte);
+	range_release(a->w, &r);
+	return true;
+}
+
 /* ---- the table ---- */
 
 static const struct op disturbances[] = {
 	{ "to a GPU", to_gpu, 20, NULL },
-	{ "all to a GPU", flood, 1, NULL },
+	{ "all to a GPU", flood, 3, NULL },
 	{ "to the CPU", to_cpu, 8, NULL },
 	{ "to a node", to_node, 5, has_nodes },
 	{ "policy", set_policy, 12, NULL },
+	{ "read-mostly", read_mostly, 6, NULL },
+	{ "group", group, 3, NULL },
 	{ "out to swap", page_out, 6, has_swap },
 	{ "in from swap", swap_in, 3, has_swap },
 	{ "cold", cool, 3, NULL },
@@ -662,12 +773,14 @@ static const struct op disturbances[] = {
 	{ "where", where_is, 3, NULL },
 	{ "munmap, mmap", unmap, 4, NULL },
 	{ "MADV_DONTNEED", drop, 4, NULL },
-	{ "MADV_FREE", free_lazily, 4, NULL },
+	{ "MADV_FREE", free_lazily, 4, is_ordinary },
 	{ "read-only", forbid_writes, 4, NULL },
 	{ "no access", forbid_all, 3, NULL },
-	{ "mremap", change_places, 4, NULL },
-	{ "mremap, source kept", take_over, 6, NULL },
-	{ "fork", fork_child, 3, NULL },
+	{ "mremap", change_places, 4, is_ordinary },
+	{ "mremap, source kept", take_over, 6, is_ordinary },
+	{ "fork", fork_child, 3, is_ordinary },
+	{ "fork, nothing to have", fork_bare, 3, is_managed },
+	{ "discard, write", discard_and_write, 4, NULL },
 };
 
 const struct table disturbance_table = TABLE("disturbers", disturbances);

@@ -131,3 +131,29 @@ bool policy_has(const struct policy *policy, const uint8_t *uuid)
 			return true;
 	return false;
 }
+
+int range_query(int fd, const void *address, struct range_answer *range)
+{
+	int ret;
+
+	memset(range, 0, sizeof(*range));
+	range->q.size = sizeof(range->q);
+	range->q.address = ADDR(address);
+	range->q.copies = ADDR(range->copies);
+	range->q.count = RANGE_ROOM;
+	ret = uvm_ioctl(fd, UVM_QUERY_RANGE, &range->q);
+	/* as anything that is compared */
+	range->q.copies = 0;
+	return ret;
+}
+
+uint64_t range_pages(const struct range_answer *range, uint32_t id)
+{
+	uint64_t pages = 0;
+	unsigned int i;
+
+	for (i = 0; i < range->q.out_count && i < RANGE_ROOM; i++)
+		if (range->copies[i].id == id)
+			pages += range->copies[i].pages;
+	return pages;
+}

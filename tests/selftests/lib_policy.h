@@ -44,4 +44,15 @@ int policy_query(int fd, const void *address, struct policy *policy);
 /* @uuid: NULL for the CPU */
 bool policy_has(const struct policy *policy, const uint8_t *uuid);
 
+#define RANGE_ROOM	4
+
+struct range_answer {
+	struct uvm_query_range q;
+	struct uvm_range_copies copies[RANGE_ROOM];
+};
+
+int range_query(int fd, const void *address, struct range_answer *range);
+/* Pages of the range that @id has: a GPU, or UVM_PROCESSOR_CPU */
+uint64_t range_pages(const struct range_answer *range, uint32_t id);
+
 #endif /* SELFTESTS_LIB_POLICY_H */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib_lifetime.h"
+#include "lib_managed.h"
 #include "lib_memory.h"
 #include "lib_policy.h"
 #include "lib_pressure.h"
@@ -77,9 +78,8 @@ size_t pressure_need(const struct variant *v)
 {
 	struct uvm_gpu_info gpu;
 
+	memory_need(v);
 	gpu_need(v->kind, 0, &gpu);
-	if (v->huge && !thp_ready())
-		SKIP("no transparent huge pages");
 	if (gpu.memory_size > TOO_MUCH)
 		SKIP("%llu MiB of device memory are too many to fill",
 		     (unsigned long long)gpu.memory_size >> 20);
@@ -88,9 +88,12 @@ size_t pressure_need(const struct variant *v)
 
 char *aligned_buffer(struct fix *f, size_t length)
 {
-	char *area = anon(length + 3 * HUGE, PROT_NONE, MAP_NORESERVE);
-	char *p = (char *)((ADDR(area) + 2 * HUGE - 1) & ~(HUGE - 1));
+	char *p = managed_room(length);
 
+	if (f->managed) {
+		managed_at(f->s.fd, p, length);
+		return p;
+	}
 	ASSERT_RET(mprotect(p, length, PROT_READ | PROT_WRITE), 0);
 	/* fails on a kernel without huge pages, which is as good */
 	madvise(p, length, f->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

@@ -15,6 +15,7 @@
 const struct variant privates[] = {
 	{ "private", UVM_MEMORY_PRIVATE, false },
 	{ "private-thp", UVM_MEMORY_PRIVATE, true },
+	{ "private-managed", UVM_MEMORY_PRIVATE, .managed = true },
 	{ 0 },
 };
 

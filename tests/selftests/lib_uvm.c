@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib_layout.h"
+#include "lib_managed.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
 
@@ -56,6 +57,20 @@ int gpus_list(struct uvm_gpu_info *gpus, int max)
 	return e.out_count < (unsigned int)max ? (int)e.out_count : max;
 }
 
+static bool for_managed;
+
+void gpus_for_managed(void)
+{
+	for_managed = true;
+}
+
+/* Can the test's memory move there? */
+static bool gpu_is_for_test(const struct uvm_gpu_info *gpu)
+{
+	return for_managed || gpu->memory_kind != UVM_MEMORY_PRIVATE ||
+	       feature_mask() & UVM_FEATURE_DEVICE_PRIVATE;
+}
+
 bool gpu_find(int kind, int nth, struct uvm_gpu_info *gpu)
 {
 	struct uvm_gpu_info gpus[MAX_GPUS];
@@ -64,6 +79,8 @@ bool gpu_find(int kind, int nth, struct uvm_gpu_info *gpu)
 
 	for (i = 0; i < n; i++) {
 		if (kind && gpus[i].memory_kind != (uint32_t)kind)
+			continue;
+		if (!gpu_is_for_test(&gpus[i]))
 			continue;
 		if (nth--)
 			continue;
@@ -126,7 +143,8 @@ void gpu_need(int kind, int nth, struct uvm_gpu_info *gpu)
 		return;
 	if (promised && strstr(promised, kind_name(kind)) &&
 	    (kind != UVM_MEMORY_PRIVATE ||
-	     feature_mask() & UVM_FEATURE_DEVICE_PRIVATE))
+	     feature_mask() & (UVM_FEATURE_DEVICE_PRIVATE |
+			       (for_managed ? UVM_FEATURE_MANAGED : 0))))
 		harness_check(false, true, __FILE__, __LINE__,
 			      "UVM_EXPECT_KINDS promises %d %s GPUs",
 			      nth + 1, kind_name(kind));
@@ -807,6 +825,8 @@ void stay_on_cpu(void)
 #define COHERENT_THP	{ "coherent_thp", UVM_MEMORY_COHERENT, true }
 #define NUMA		{ "numa", UVM_MEMORY_NUMA, false }
 #define NUMA_THP	{ "numa_thp", UVM_MEMORY_NUMA, true }
+#define PRIVATE_MANAGED	{ "private_managed", UVM_MEMORY_PRIVATE, .managed = true }
+#define COHERENT_MANAGED { "coherent_managed", UVM_MEMORY_COHERENT, .managed = true }
 #define NO_MORE		{ NULL, 0, false }
 
 const struct variant all_kinds[] = {
@@ -824,6 +844,27 @@ const struct variant only_private[] = { PRIVATE, NO_MORE };
 const struct variant only_coherent[] = { COHERENT, NO_MORE };
 const struct variant in_place[] = { COHERENT, COHERENT_THP, NUMA, NO_MORE };
 
+const struct variant all_kinds_managed[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, NUMA, NUMA_THP, PRIVATE_MANAGED,
+	COHERENT_MANAGED, NO_MORE,
+};
+const struct variant kinds_managed[] = {
+	PRIVATE, COHERENT, NUMA, PRIVATE_MANAGED, COHERENT_MANAGED, NO_MORE,
+};
+const struct variant kinds_huge_managed[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, NUMA, PRIVATE_MANAGED,
+	COHERENT_MANAGED, NO_MORE,
+};
+const struct variant devices_managed[] = {
+	PRIVATE, COHERENT, PRIVATE_MANAGED, COHERENT_MANAGED, NO_MORE,
+};
+const struct variant devices_huge_managed[] = {
+	PRIVATE, PRIVATE_THP, COHERENT, COHERENT_THP, PRIVATE_MANAGED, COHERENT_MANAGED,
+	NO_MORE,
+};
+const struct variant private_managed[] = { PRIVATE, PRIVATE_MANAGED, NO_MORE };
+const struct variant managed_devices[] = { PRIVATE_MANAGED, COHERENT_MANAGED, NO_MORE };
+
 #define SMALL_PAGES	64
 
 void fix_reopen(struct fix *f)
@@ -837,16 +878,24 @@ void fix_reopen(struct fix *f)
 	ASSERT_RET(channel_create(f->s.fd, f->gpu2.uuid, &f->channel2), 0);
 }
 
+void memory_need(const struct variant *v)
+{
+	if (v->huge && !thp_ready())
+		SKIP("no transparent huge pages");
+	if (v->managed)
+		managed_gpus_need();
+}
+
 static void fix_setup(struct fix *f, const struct variant *v, bool pair)
 {
 	memset(f, 0, sizeof(*f));
+	memory_need(v);
 	gpu_need(v->kind, 0, &f->gpu);
 	if (pair)
 		gpu_need(v->kind, 1, &f->gpu2);
-	if (v->huge && !thp_ready())
-		SKIP("no transparent huge pages");
 	f->pair = pair;
 	f->huge = v->huge;
+	f->managed = v->managed;
 	f->length = v->huge ? 2 * HUGE : SMALL_PAGES * PAGE;
 	fix_reopen(f);
 }
@@ -870,6 +919,11 @@ static void *make_buffer(struct fix *f, size_t length)
 {
 	void *p;
 
+	if (f->managed) {
+		p = managed(f->s.fd, length);
+		madvise(p, length, f->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		return p;
+	}
 	if (f->huge) {
 		p = anon_huge(length);
 		ASSERT_EQ(length % HUGE, 0);

@@ -30,8 +30,13 @@ struct space {
 int uvm_open(void);
 int uvm_ioctl(int fd, unsigned long cmd, void *arg);
 int gpus_list(struct uvm_gpu_info *gpus, int max);
-/* the @nth GPU of @kind (0: of any kind); false if there is none */
+/*
+ * The @nth GPU of @kind (0: of any kind); false if there is none. Without DEVICE_PRIVATE
+ * nothing but managed memory moves to private GPUs: then there are none of these, but for
+ * tests that say that it's this which they have.
+ */
 bool gpu_find(int kind, int nth, struct uvm_gpu_info *gpu);
+void gpus_for_managed(void);
 bool gpu_by_uuid(const uint8_t *uuid, struct uvm_gpu_info *gpu);
 /* SKIPs without one, or fails if UVM_EXPECT_KINDS or the kernel promises it */
 void gpu_need(int kind, int nth, struct uvm_gpu_info *gpu);
@@ -178,6 +183,7 @@ struct fix {
 	uint32_t channel2;
 	bool pair;
 	bool huge;
+	bool managed;		/* buffers are managed memory */
 	bool stay;		/* GPU faults don't move the buffers made from now on */
 	size_t length;		/* of a usual buffer */
 };
@@ -191,7 +197,18 @@ extern const struct variant devices_huge[];
 extern const struct variant only_private[];
 extern const struct variant only_coherent[];
 extern const struct variant in_place[];		/* what the CPU can address */
+/* The same, and what of them can be had with managed memory */
+extern const struct variant all_kinds_managed[];
+extern const struct variant kinds_managed[];
+extern const struct variant kinds_huge_managed[];
+extern const struct variant devices_managed[];
+extern const struct variant devices_huge_managed[];
+extern const struct variant private_managed[];
+/* managed memory only */
+extern const struct variant managed_devices[];
 
+/* The memory of a variant can be had, and can move to its GPU, or SKIPs. */
+void memory_need(const struct variant *v);
 void fix_open(struct fix *f, const struct variant *v);
 void fix_pair(struct fix *f, const struct variant *v);
 /* in a child, or after fork: own files, same GPUs */

@@ -32,6 +32,7 @@
 
 #include "harness.h"
 #include "lib_lifetime.h"
+#include "lib_managed.h"
 #include "lib_memory.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
@@ -54,6 +55,15 @@ struct kit {
 	char *buf;		/* a pattern; the first half is on the GPU */
 };
 
+/* The memory of kits is managed memory. */
+static bool managed_kits;
+
+static void *kit_memory(struct kit *k, size_t size)
+{
+	return managed_kits ? managed(k->s.fd, size) :
+			      anon(size, PROT_READ | PROT_WRITE, 0);
+}
+
 /* The files, the GPU, a channel: no memory of its own */
 static void kit_bare(struct kit *k)
 {
@@ -74,7 +84,7 @@ static void kit_open(struct kit *k)
 	struct uvm_migrate m;
 
 	kit_bare(k);
-	k->buf = anon(KIT_SIZE, PROT_READ | PROT_WRITE, 0);
+	k->buf = kit_memory(k, KIT_SIZE);
 	/* fails on a kernel without huge pages, which is as good */
 	madvise(k->buf, KIT_SIZE, MADV_NOHUGEPAGE);
 	pattern_fill(k->buf, KIT_SIZE, 1);
@@ -762,7 +772,7 @@ static void play(const struct way *way, enum holder holder, bool busy,
 	munmap(p, sizeof(*p));
 }
 
-TEST_VT(end, way_names, 60)
+static void end_ways(const struct variant *v)
 {
 	unsigned int step = harness_stride(5), n = 2 * NR_HOLDERS;
 	uint64_t rng = harness_seed + v->kind;
@@ -772,6 +782,19 @@ TEST_VT(end, way_names, 60)
 	gpu_need(0, 0, &gpu);
 	for (i = step > 1 ? harness_random(&rng) % step : 0; i < n; i += step)
 		play(&ways[v->kind], i / 2, i & 1, &gpu);
+}
+
+TEST_VT(end, way_names, 60)
+{
+	end_ways(v);
+}
+
+/* A mapping has the VA space's file, too, and ends nothing later than it would. */
+TEST_VT(end_managed, way_names, 60)
+{
+	managed_gpus_need();
+	managed_kits = true;
+	end_ways(v);
 }
 
 /* ---- who can't end it ---- */
@@ -1130,9 +1153,9 @@ static void victim(int phase, int proof, atomic_uint *turns)
 
 	proof_map(proof, true);
 	ph.size = slow_kernel() ? 1UL << 19 : 4UL << 20;
-	ph.big = anon(ph.size, PROT_READ | PROT_WRITE, 0);
-	memset(ph.big, 1, ph.size);
 	kit_open(&ph.k);
+	ph.big = kit_memory(&ph.k, ph.size);
+	memset(ph.big, 1, ph.size);
 	ASSERT_RET(policy_switch(ph.k.s.fd, UVM_SET_PREFETCH, ph.big, ph.size, 0), 0);
 	for (;; ph.turn++) {
 		EXPECT_RET(phases[phase](&ph), 0);
@@ -1213,6 +1236,13 @@ TEST_VT(killed, phase_names, 60)
 	struct uvm_gpu_info gpu;
 
 	gpu_need(0, 0, &gpu);
+	kill_rounds(v->kind, harness_rounds(4));
+}
+
+TEST_VT(killed_managed, phase_names, 60)
+{
+	managed_gpus_need();
+	managed_kits = true;
 	kill_rounds(v->kind, harness_rounds(4));
 }
 
@@ -1841,6 +1871,13 @@ static int late_discard(struct late *l)
 	return discard(l->k.s.fd, l->k.buf, PAGE, 0, &d);
 }
 
+static int late_range(struct late *l)
+{
+	struct range_answer range;
+
+	return range_query(l->k.s.fd, l->k.buf, &range);
+}
+
 static const struct {
 	int (*call)(struct late *l);
 	int want;
@@ -1856,7 +1893,7 @@ static const struct {
 	{ late_destroy_group, 0 }, { late_set_group, -ESRCH },
 	{ late_allow, -ESRCH }, { late_policy, -ESRCH }, { late_counters, -ESRCH },
 	{ late_memory, -ESRCH }, { late_limit, -ESRCH }, { late_event, -ESRCH },
-	{ late_discard, -ESRCH },
+	{ late_discard, -ESRCH }, { late_range, -ESRCH },
 };
 
 /* In the order of the numbers of the commands; .kind indexes lates[] */
@@ -1874,9 +1911,9 @@ static const struct variant late_names[NR(lates) + 1] = {
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
 	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
 	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 },
-	{ "DISCARD", 28, 0 }, { NULL, 0, 0 },
+	{ "DISCARD", 28, 0 }, { "QUERY_RANGE", 29, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR(lates) == UVM_CMD_DISCARD - UVM_CMD_BASE + 1,
+_Static_assert(NR(lates) == UVM_CMD_QUERY_RANGE - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 TEST_V(after_release, late_names)

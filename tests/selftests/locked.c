@@ -175,7 +175,7 @@ TEST_VT(locked_open, privates, 60)
 	locked_round(&plan_buffer, v, OPEN);
 }
 
-TEST_VT(locked_mm_closed, only_private, 60)
+TEST_VT(locked_mm_closed, private_managed, 60)
 {
 	locked_round(&plan_buffer, v, MM_CLOSED);
 }
@@ -250,7 +250,7 @@ static void peer_check(struct fix *f, char *p, enum plight plight)
 static const struct plan plan_peer = { peer_begin, peer_go, peer_check };
 
 /* It writes all the time. No store is lost: each of many XORs is seen in the end. */
-TEST_VT(peer_writes, only_private, 90)
+TEST_VT(peer_writes, private_managed, 90)
 {
 	locked_round(&plan_peer, v, OPEN);
 }

@@ -1117,7 +1117,7 @@ TEST_V(limit_evicts_own, devices)
 	fix_close(&f);
 }
 
-/* What was there before the limit goes when more comes. */
+/* What was there before the limit goes, as far as it has to, and when more comes. */
 TEST_V(limit_lowered, devices)
 {
 	struct uvm_migrate m;
@@ -1128,6 +1128,8 @@ TEST_V(limit_lowered, devices)
 	p = fix_pattern(&f, 2 * HUGE + PAGE, 1);
 	fix_to_gpu(&f, p, 2 * HUGE);
 	EXPECT_RET(set_limit(&f, HUGE, 0), 0);
+	/* one of the two blocks it may have */
+	EXPECT_GT(fix_on_gpu(&f, p, 2 * HUGE), 0);
 	ASSERT_RET(migrate(f.s.fd, p + 2 * HUGE, PAGE, UVM_DEST_GPU, 0, f.gpu.uuid,
 			   &m), 0);
 	EXPECT_LE(fix_on_gpu(&f, p, 2 * HUGE + PAGE) * PAGE, HUGE);

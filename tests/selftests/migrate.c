@@ -22,13 +22,8 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "lib_pressure.h"
 #include "lib_uvm.h"
-
-static int to_gpu(struct fix *f, const void *p, size_t length,
-		  struct uvm_migrate *m)
-{
-	return migrate(f->s.fd, p, length, UVM_DEST_GPU, 0, f->gpu.uuid, m);
-}
 
 static int to_cpu(struct fix *f, const void *p, size_t length,
 		  struct uvm_migrate *m)
@@ -46,7 +41,7 @@ static bool private_kind(const struct fix *f)
 
 /* ---- there and back ---- */
 
-TEST_V(round_trip, all_kinds)
+TEST_V(round_trip, all_kinds_managed)
 {
 	unsigned int i, rounds = harness_rounds(2);
 	struct uvm_migrate m;
@@ -83,7 +78,7 @@ TEST_V(round_trip, all_kinds)
 	EXPECT_PATTERN(p, f.length, 1);
 	pattern_fill(p, f.length, 2);
 	EXPECT_PATTERN(p, f.length, 2);
-	if (private_kind(&f))
+	if (private_kind(&f) || f.managed)
 		EXPECT_EQ(fix_on_cpu(&f, p, f.length), n);
 	fix_to_gpu(&f, p, f.length);
 	fix_to_cpu(&f, p, f.length);
@@ -91,7 +86,7 @@ TEST_V(round_trip, all_kinds)
 	fix_close(&f);
 }
 
-TEST_V(already_there, all_kinds)
+TEST_V(already_there, all_kinds_managed)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -117,7 +112,7 @@ TEST_V(already_there, all_kinds)
 }
 
 /* Sizes and alignments that fit no block: odd starts, odd ends, many blocks */
-TEST_VT(odd_ranges, kinds, 60)
+TEST_VT(odd_ranges, kinds_managed, 60)
 {
 	static const size_t cuts[][2] = {
 		{ 0, 1 }, { 1, 1 }, { 511, 2 }, { 3, 600 }, { 500, 24 },
@@ -129,9 +124,7 @@ TEST_VT(odd_ranges, kinds, 60)
 	char *p;
 
 	fix_open(&f, v);
-	p = anon_huge(total * PAGE);
-	madvise(p, total * PAGE, MADV_NOHUGEPAGE);
-	pattern_fill(p, total * PAGE, 4);
+	p = aligned_pattern(&f, total * PAGE, 4);
 	fix_to_cpu(&f, p, total * PAGE);
 	for (i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
 		first = cuts[i][0];
@@ -151,7 +144,7 @@ TEST_VT(odd_ranges, kinds, 60)
 	fix_close(&f);
 }
 
-TEST_V(overlapping, kinds_huge)
+TEST_V(overlapping, kinds_huge_managed)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -184,7 +177,7 @@ TEST_V(overlapping, kinds_huge)
 
 /* ---- what isn't there ---- */
 
-TEST_V(holes_to_gpu, all_kinds)
+TEST_V(holes_to_gpu, all_kinds_managed)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -207,7 +200,7 @@ TEST_V(holes_to_gpu, all_kinds)
 }
 
 /* Freed device memory is dirty; a hole's new page must not show it. */
-TEST_V(holes_show_no_old_data, kinds_huge)
+TEST_V(holes_show_no_old_data, kinds_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -223,7 +216,7 @@ TEST_V(holes_show_no_old_data, kinds_huge)
 	fix_close(&f);
 }
 
-TEST_V(holes_to_cpu, kinds)
+TEST_V(holes_to_cpu, kinds_managed)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -256,7 +249,7 @@ TEST_V(holes_to_cpu, kinds)
 	fix_close(&f);
 }
 
-TEST_V(zero_page, kinds_huge)
+TEST_V(zero_page, kinds_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -567,7 +560,7 @@ static void expect_held(int pipes[2], char *p, uint64_t seed, size_t first_page)
 	close(pipes[1]);
 }
 
-TEST_V(pinned, kinds_huge)
+TEST_V(pinned, kinds_huge_managed)
 {
 	struct uvm_migrate m;
 	unsigned long n;
@@ -646,7 +639,7 @@ TEST_V(pinned_and_unmapped, in_place)
 	fix_close(&f);
 }
 
-TEST_V(mlocked, kinds_huge)
+TEST_V(mlocked, kinds_huge_managed)
 {
 	struct fix f;
 	char *p;
@@ -668,7 +661,7 @@ TEST_V(mlocked, kinds_huge)
 
 /* ---- two GPUs ---- */
 
-TEST_V(gpu_to_gpu, devices_huge)
+TEST_V(gpu_to_gpu, devices_huge_managed)
 {
 	struct uvm_sim_cmd c;
 	struct uvm_migrate m;
@@ -708,7 +701,7 @@ TEST_V(gpu_to_gpu, devices_huge)
 /* ---- the CPU touches ---- */
 
 /* Private pages come home, and at most a window of neighbours with them. */
-TEST_V(touch_private, only_private)
+TEST_V(touch_private, private_managed)
 {
 	size_t n = 256, length = n * PAGE, i;
 	struct uvm_page_state *st;
@@ -1057,7 +1050,7 @@ TEST_V(touch_in_place, in_place)
 }
 
 /* The kernel as the toucher: system calls into and out of pages on a GPU */
-TEST_V(touch_by_kernel, kinds)
+TEST_V(touch_by_kernel, kinds_managed)
 {
 	struct fix f;
 	int pipes[2];
@@ -1077,7 +1070,7 @@ TEST_V(touch_by_kernel, kinds)
 }
 
 /* Another process reads and writes them, as a debugger does. */
-TEST_V(touch_by_other_process, kinds)
+TEST_V(touch_by_other_process, kinds_managed)
 {
 	struct iovec here, there;
 	struct fix f;
@@ -1284,7 +1277,7 @@ TEST_V(fork_generations, kinds)
 
 /* ---- the address space changes under pages on a GPU ---- */
 
-TEST_V(unmap, kinds_huge)
+TEST_V(unmap, kinds_huge_managed)
 {
 	size_t half;
 	struct fix f;
@@ -1441,7 +1434,8 @@ TEST_V(madv_free, kinds_huge)
 
 /* ---- NUMA nodes as destinations ---- */
 
-static void expect_node(const char *p, size_t length, int node)
+/* Of pages that the process has mapped, the kernel tells it: so managed ones are touched. */
+static void expect_node(struct fix *f, const char *p, size_t length, int node)
 {
 	size_t i, n = length / PAGE;
 	void **pages = calloc(n, sizeof(*pages));
@@ -1451,6 +1445,8 @@ static void expect_node(const char *p, size_t length, int node)
 	ASSERT_TRUE(pages && status);
 	for (i = 0; i < n; i++)
 		pages[i] = (void *)(p + i * PAGE);
+	for (i = 0; f->managed && i < n; i++)
+		(void)*(volatile const char *)pages[i];
 	ASSERT_EQ(numa_move_pages(0, n, pages, NULL, status, 0), 0);
 	for (i = 0; i < n; i++)
 		EXPECT_EQ(status[i], node);
@@ -1473,7 +1469,7 @@ static int gpu_of_node(int node)
 	return -1;
 }
 
-TEST_V(nodes, all_kinds)
+TEST_V(nodes, all_kinds_managed)
 {
 	int node, gpu, nodes = 0, last = -1;
 	struct uvm_page_state st;
@@ -1499,7 +1495,7 @@ TEST_V(nodes, all_kinds)
 					   NULL, &m), 0);
 			expect_accounts(&m);
 			EXPECT_EQ(m.out_moved, n);
-			expect_node(p, f.length, node);
+			expect_node(&f, p, f.length, node);
 			ASSERT_RET(residency(f.s.fd, p, PAGE, &st), 0);
 			EXPECT_EQ(st.where, gpu < 0 ? UVM_WHERE_CPU : UVM_WHERE_GPU);
 			EXPECT_EQ(st.id, gpu < 0 ? node : gpu);
@@ -1509,18 +1505,18 @@ TEST_V(nodes, all_kinds)
 					   NULL, &m), 0);
 			expect_accounts(&m);
 			EXPECT_EQ(skipped(&m), 0);
-			expect_node(p, f.length, last);
+			expect_node(&f, p, f.length, last);
 			ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU_NODE, node,
 					   NULL, &m), 0);
 			expect_accounts(&m);
 			EXPECT_EQ(m.out_moved, n);
-			expect_node(p, f.length, node);
+			expect_node(&f, p, f.length, node);
 			/* in system memory is in system memory, wherever */
 			if (gpu < 0) {
 				ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU, 0,
 						   NULL, &m), 0);
 				EXPECT_EQ(m.out_already, n);
-				expect_node(p, f.length, node);
+				expect_node(&f, p, f.length, node);
 			}
 		}
 		ASSERT_RET(migrate(f.s.fd, p, f.length, UVM_DEST_CPU_NODE, node, NULL,
@@ -1537,7 +1533,7 @@ TEST_V(nodes, all_kinds)
 
 #define EXHAUST_MAX	(96UL << 20)
 
-TEST_VT(exhausted, devices_huge, 120)
+TEST_VT(exhausted, devices_huge_managed, 120)
 {
 	struct uvm_migrate m;
 	uint64_t was;
@@ -1696,7 +1692,7 @@ static void *move_about(void *arg)
 	return NULL;
 }
 
-TEST_VT(threads, kinds_huge, 90)
+TEST_VT(threads, kinds_huge_managed, 90)
 {
 	enum { THREADS = 4 };
 	struct mover w[THREADS];
@@ -1782,7 +1778,7 @@ static void *touch_about(void *arg)
 }
 
 /* One migrates to the GPU what others are reading all the time. */
-TEST_VT(touched_while_moving, kinds_huge, 60)
+TEST_VT(touched_while_moving, kinds_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 3 : 15);
 	struct toucher t = { 0 };
@@ -1812,7 +1808,7 @@ TEST_VT(touched_while_moving, kinds_huge, 60)
 
 /* ---- sudden ends ---- */
 
-TEST_VT(killed_while_moving, kinds_huge, 60)
+TEST_VT(killed_while_moving, kinds_huge_managed, 60)
 {
 	unsigned int i, k, rounds = harness_rounds(5);
 	uint64_t random = harness_seed;
@@ -1861,7 +1857,7 @@ TEST_VT(killed_while_moving, kinds_huge, 60)
 	fix_close(&f);
 }
 
-TEST_V(exit_with_pages, kinds_huge)
+TEST_V(exit_with_pages, kinds_huge_managed)
 {
 	struct fix f;
 	uint64_t was;
@@ -1923,7 +1919,7 @@ TEST_V(files_closed, kinds_huge)
 	EXPECT_TRUE(gpu_free_returns(&f.gpu, was));
 }
 
-TEST_V(unregistered, kinds)
+TEST_V(unregistered, kinds_managed)
 {
 	bool numa = v->kind == UVM_MEMORY_NUMA;
 	struct uvm_unregister_gpu u;

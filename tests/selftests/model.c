@@ -31,6 +31,9 @@
  *   *freed* until somebody claims it again: then each of its cells may be either, and must
  *   be written as a whole, until it is *settled* by a store, after which it must be all
  *   of the one or all of the other, but for what was written meanwhile.
+ * - Managed memory (the variants of that name) knows no MADV_FREE and MADV_DONTNEED that
+ *   lose anything, no swap, no mremap elsewhere, and no child that has it. Instead there
+ *   are copies of what is read mostly, and the CPU, too, takes part in them.
  * - A child of fork() has what the claimed pages held, checks it while its parent writes
  *   to them, writes itself, on the GPU too, and has what it wrote.
  *
@@ -375,10 +378,12 @@ static void round_open(struct round *r, struct world *w)
 	struct sigaction sa = { .sa_sigaction = signalled, .sa_flags = SA_SIGINFO };
 	unsigned int i;
 
-	world_init(w);
 	ASSERT_RET(space_open(&w->s), 0);
+	world_init(w);
 	for (i = 0; i < w->gpus; i++)
 		ASSERT_RET(register_gpu(w->s.fd, w->gpu[i].uuid), 0);
+	for (i = 0; i < MODEL_GROUPS; i++)
+		ASSERT_RET(group_create(w->s.fd, &w->group[i]), 0);
 	r->w = w;
 	/* the checker takes the steps, too */
 	ASSERT_EQ(pthread_barrier_init(&r->step, NULL, CHECKER + 1), 0);
@@ -392,8 +397,8 @@ static void round_open(struct round *r, struct world *w)
 }
 
 /*
- * What the blocks begin a phase with: whether faulting pages move, and bring others
- * along. Disturbers change it for parts of them.
+ * What the blocks begin a phase with: whether faulting pages move, bring others along,
+ * and are copied. Disturbers change it for parts of them.
  */
 static void phase_policies(struct actor *a)
 {
@@ -405,6 +410,8 @@ static void phase_policies(struct actor *a)
 					 !pick(a, 3)), 0);
 		ASSERT_RET(policy_switch(fd, UVM_SET_FAULT_MIGRATION, block, HUGE,
 					 !!pick(a, 4)), 0);
+		ASSERT_RET(policy_switch(fd, UVM_SET_READ_MOSTLY, block, HUGE,
+					 !pick(a, 2)), 0);
 	}
 }
 
@@ -560,15 +567,19 @@ static time_t seconds(void)
 	return now.tv_sec;
 }
 
-TEST_VT(agrees, devices, 60)
+TEST_VT(agrees, devices_managed, 60)
 {
 	unsigned long wanted = ops_wanted();
 	static struct world w;
 	unsigned int round;
 	time_t start;
 
+	memory_need(v);
 	gpu_need(v->kind, 0, &w.gpu[0]);
 	world_prepare(&w, v->kind);
+	w.managed = v->managed;
+	/* in a range that is to stay where it is GPUs can't count */
+	w.counts_everywhere &= !w.managed;
 	start = seconds();
 	for (round = 0; !round || total(w.verdict) < wanted; round++) {
 		if (seconds() - start > seconds_allowed())

@@ -67,7 +67,7 @@ static void play(struct fix *f, const struct scene *c, size_t room)
 	set_free(&s);
 }
 
-TEST_VT(scenes, devices_huge, 60)
+TEST_VT(scenes, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), i, step;
 	struct fix f;
@@ -80,7 +80,7 @@ TEST_VT(scenes, devices_huge, 60)
 }
 
 /* Each page counts once, though the first ones are gone again when the last one comes. */
-TEST_VT(migrate_more, devices_huge, 60)
+TEST_VT(migrate_more, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), n = room + 2 * BLOCK_PAGES;
 	struct memory before, after;
@@ -116,7 +116,7 @@ TEST_VT(migrate_more, devices_huge, 60)
 }
 
 /* Holes: what was never written is evicted as zeros. */
-TEST_VT(migrate_holes, devices_huge, 60)
+TEST_VT(migrate_holes, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), n = room + BLOCK_PAGES;
 	struct fix f;
@@ -132,7 +132,7 @@ TEST_VT(migrate_holes, devices_huge, 60)
 }
 
 /* Others' pages can be had, too, as mine can by them. */
-TEST_VT(migrate_from_others, devices_huge, 60)
+TEST_VT(migrate_from_others, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct memory before, after;
@@ -194,7 +194,7 @@ static void evicted_once(struct fix *f, struct set *s, char *other, size_t room)
 	set_check_by_cpu(s);
 }
 
-TEST_VT(evicted_and_back, devices_huge, 60)
+TEST_VT(evicted_and_back, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct fix f;
@@ -211,7 +211,7 @@ TEST_VT(evicted_and_back, devices_huge, 60)
 }
 
 /* A page that the GPU only reads is as good afterwards; faults bring it, if they can. */
-TEST_VT(read_and_evicted, devices_huge, 60)
+TEST_VT(read_and_evicted, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct fix f;
@@ -235,7 +235,7 @@ TEST_VT(read_and_evicted, devices_huge, 60)
 }
 
 /* What the GPU uses again and again stays, whatever streams by. */
-TEST_VT(hot_stays, devices_huge, 60)
+TEST_VT(hot_stays, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), blocks = 2 * room / BLOCK_PAGES, i;
 	struct set hot, cold;
@@ -287,7 +287,7 @@ static void *read_units(void *arg)
 }
 
 /* The CPU reads what is being evicted, and takes it away from who brought it. */
-TEST_VT(read_meanwhile, devices_huge, 60)
+TEST_VT(read_meanwhile, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), i;
 	struct reader r = { .rng = harness_seed };
@@ -343,7 +343,7 @@ static uint64_t last_words(const struct set *s)
 }
 
 /* No store of a CPU is lost to a copy that was made before. */
-TEST_VT(write_meanwhile, devices_huge, 60)
+TEST_VT(write_meanwhile, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), i;
 	struct reader r = { 0 };
@@ -541,7 +541,7 @@ TEST_VT(in_parts, devices_huge, 60)
 #define ADDS		3
 
 /* A counter in each unit of twice the memory, which others want, too */
-TEST_VT(atomics, devices_huge, 60)
+TEST_VT(atomics, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v), units = 2 * room / UNIT_PAGES, i, n;
 	struct uvm_sim_cmd cmd[SET_BATCH] = { 0 };

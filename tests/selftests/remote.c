@@ -22,24 +22,18 @@
 #include "harness.h"
 #include "lib_device.h"
 #include "lib_lifetime.h"
+#include "lib_managed.h"
 #include "lib_policy.h"
+#include "lib_pressure.h"
 #include "lib_sim.h"
 #include "lib_uvm.h"
-
-#define BLOCK_PAGES	(HUGE / PAGE)
 
 /* ---- what every test needs ---- */
 
 /* A block of 2 MiB with nothing next to it, so that nothing else comes along. */
-static char *apart(const struct fix *f)
+static char *apart(struct fix *f)
 {
-	char *area = anon(4 * HUGE, PROT_NONE, MAP_NORESERVE);
-	char *p = (char *)((ADDR(area) + 2 * HUGE - 1) & ~(HUGE - 1));
-
-	ASSERT_RET(mprotect(p, HUGE, PROT_READ | PROT_WRITE), 0);
-	/* fails on a kernel without huge pages, which is as good */
-	madvise(p, HUGE, f->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	return p;
+	return aligned_buffer(f, HUGE);
 }
 
 static long long count(struct fix *f, enum counter which)
@@ -167,7 +161,7 @@ static void expect_no_counting(struct counted *c)
 	EXPECT_EQ(notifications(c), was);
 }
 
-TEST_V(counters_off, devices)
+TEST_V(counters_off, devices_managed)
 {
 	struct counted c;
 
@@ -178,7 +172,7 @@ TEST_V(counters_off, devices)
 }
 
 /* What is used a lot moves, and is counted; switched off, it stays again. */
-TEST_V(counters_on, devices)
+TEST_V(counters_on, devices_managed)
 {
 	long long was[NR_COUNTERS], now[NR_COUNTERS];
 	struct counted c;
@@ -207,7 +201,7 @@ TEST_V(counters_on, devices)
 }
 
 /* Only granules that are used move; also for stores. */
-TEST_V(counters_some, devices)
+TEST_V(counters_some, devices_managed)
 {
 	struct counted c;
 	size_t half;
@@ -269,7 +263,7 @@ TEST_V(counters_policy, policies_that_keep)
 	fix_close(&c.f);
 }
 
-TEST_V(counters_threshold, devices)
+TEST_V(counters_threshold, devices_managed)
 {
 	struct counted c;
 	long was;
@@ -291,7 +285,7 @@ TEST_V(counters_threshold, devices)
 }
 
 /* A GPU that is unregistered counts no more, whatever it was at. */
-TEST_VT(counters_unregister, devices, 60)
+TEST_VT(counters_unregister, devices_managed, 60)
 {
 	unsigned int i, k, rounds = harness_rounds(6);
 	struct uvm_sim_cmd list[64];
@@ -325,7 +319,7 @@ TEST_VT(counters_unregister, devices, 60)
 }
 
 /* Two VA spaces on one GPU: who doesn't want it isn't bothered by who does. */
-TEST_VT(counters_two_spaces, devices, 60)
+TEST_VT(counters_two_spaces, devices_managed, 60)
 {
 	struct counted c, d;
 	long was;
@@ -390,7 +384,7 @@ static void *homer_main(void *arg)
 }
 
 /* It moves again and again, and nothing is lost of what is done to it meanwhile. */
-TEST_VT(counters_race, devices_huge, 60)
+TEST_VT(counters_race, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(20);
 	struct homer h = { 0 };
@@ -1133,7 +1127,7 @@ static long peer_bytes(const struct uvm_gpu_info *gpu)
 }
 
 /* By one copy, without a stop in system memory, both ways. */
-TEST_V(peer_migrate, devices_huge)
+TEST_V(peer_migrate, devices_huge_managed)
 {
 	struct uvm_migrate m;
 	long was, was2;
@@ -1161,7 +1155,7 @@ TEST_V(peer_migrate, devices_huge)
 }
 
 /* Each page comes from where it is. */
-TEST_V(peer_migrate_mixed, devices)
+TEST_V(peer_migrate_mixed, devices_managed)
 {
 	const size_t part = 16 * PAGE;
 	struct uvm_migrate m;
@@ -1187,7 +1181,7 @@ TEST_V(peer_migrate_mixed, devices)
 }
 
 /* The same for pages that move because they are used. */
-TEST_V(peer_fault_moves, devices_huge)
+TEST_V(peer_fault_moves, devices_huge_managed)
 {
 	struct fix f;
 	long was;
@@ -1208,7 +1202,7 @@ TEST_V(peer_fault_moves, devices_huge)
 }
 
 /* What doesn't move is used where it is. */
-TEST_V(peer_in_place, devices_huge)
+TEST_V(peer_in_place, devices_huge_managed)
 {
 	unsigned long n;
 	struct fix f;
@@ -1327,7 +1321,7 @@ static void peer_spray_check(struct fix *f, char *q)
 }
 
 /* What was in GPU 2's memory is elsewhere: GPU 1 finds it there. */
-TEST_V(peer_stale_after_migrate, devices_huge)
+TEST_V(peer_stale_after_migrate, devices_huge_managed)
 {
 	struct fix f;
 	char *p, *q;
@@ -1351,7 +1345,7 @@ TEST_V(peer_stale_after_migrate, devices_huge)
 	fix_close(&f);
 }
 
-TEST_V(peer_stale_after_unmap, devices_huge)
+TEST_V(peer_stale_after_unmap, devices_huge_managed)
 {
 	struct fix f;
 	char *p, *q;
@@ -1365,8 +1359,11 @@ TEST_V(peer_stale_after_unmap, devices_huge)
 			 UVM_FAULT_NO_MAPPING, UVM_ACCESS_READ);
 	fix_expect_fault(&f, CMD(FILL, .dst = ADDR(p), .length = 1, .arg0 = 1), p,
 			 UVM_FAULT_NO_MAPPING, UVM_ACCESS_WRITE);
-	ASSERT_TRUE(mmap(p, f.length, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-			 MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == p);
+	if (f.managed)
+		ASSERT_RET(managed_try(f.s.fd, p, f.length), 0);
+	else
+		ASSERT_TRUE(mmap(p, f.length, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+				 MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == p);
 	stay(f.s.fd, p, f.length);
 	EXPECT_EQ(fix_gpu_sum(&f, p, f.length), 0);
 	fix_fill(&f, p, f.length, 0x3c);
@@ -1376,7 +1373,7 @@ TEST_V(peer_stale_after_unmap, devices_huge)
 }
 
 /* A CPU's touch brings a private page home, under both GPUs. */
-TEST_V(peer_stale_after_touch, only_private)
+TEST_V(peer_stale_after_touch, private_managed)
 {
 	struct fix f;
 	char *p, *q;
@@ -1454,7 +1451,7 @@ static bool racers_done(struct peer_racer *r)
  * Each GPU works on a half, wherever it is, and it is everywhere in turn: whenever one
  * of them is done with its half, and the other is in the middle of it.
  */
-TEST_VT(peer_race, devices_huge, 60)
+TEST_VT(peer_race, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(v->huge ? 5 : 40);
 	struct peer_racer r[2] = { 0 };
@@ -1554,7 +1551,7 @@ static void expect_endless(struct fix *f, char *p)
 	expect_ring(f, p);
 }
 
-TEST_VT(peer_unregister, devices_huge, 60)
+TEST_VT(peer_unregister, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(3);
 	struct uvm_unregister_gpu u;
@@ -1578,7 +1575,7 @@ TEST_VT(peer_unregister, devices_huge, 60)
 }
 
 /* The device goes whose memory is used: its driver complains of what is left. */
-TEST_VT(peer_unbind, devices_huge, 60)
+TEST_VT(peer_unbind, devices_huge_managed, 60)
 {
 	unsigned int i, rounds = harness_rounds(2);
 	struct fix f;
@@ -1773,7 +1770,7 @@ static int gpus_at_rest(struct bouncing *b)
 }
 
 /* Two GPUs: it comes to rest in the memory of one, or of neither. */
-TEST_VT(bounce_two_gpus, devices, 60)
+TEST_VT(bounce_two_gpus, devices_managed, 60)
 {
 	struct bouncing b;
 	int i, seen = 0;

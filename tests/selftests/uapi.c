@@ -26,6 +26,7 @@
 
 #include "harness.h"
 #include "lib_env.h"
+#include "lib_managed.h"
 #include "lib_memory.h"
 #include "lib_policy.h"
 #include "lib_uvm.h"
@@ -65,6 +66,7 @@ union any {
 	struct uvm_set_range_group set_group;
 	struct uvm_allow_migration allow;
 	struct uvm_query_policy query_policy;
+	struct uvm_query_range query_range;
 	struct uvm_set_access_counters counters;
 	struct uvm_query_memory memory;
 	struct uvm_set_memory_limit limit;
@@ -242,6 +244,15 @@ static void good_policy(struct env *e, enum state state, union any *a)
 	a->query_policy.address = ADDR(e->buf + PAGE);
 	a->query_policy.accessed_by = ADDR(e->accessed_by);
 	a->query_policy.count = POLICY_ROOM;
+}
+
+/* Of memory that is there */
+static void good_range(struct env *e, enum state state, union any *a)
+{
+	(void)state;
+	a->query_range.address = ADDR(e->buf + PAGE);
+	a->query_range.copies = ADDR(e->copies);
+	a->query_range.count = RANGE_ROOM;
 }
 
 static void good_counters(struct env *e, enum state state, union any *a)
@@ -497,6 +508,16 @@ static const struct command commands[] = {
 		.other_mm = true,
 		.out = { FIELD(uvm_discard, out_discarded), FIELD(uvm_discard, out_skipped),
 			 FIELD(uvm_discard, out_done) },
+	}, {
+		COMMAND(QUERY_RANGE, uvm_query_range), .home = VA, .good = good_range,
+		.answer = ANSWERS(BADFD, BADFD, OK, BADFD, SRCH, NOSUPP),
+		.other_mm = true,
+		.out = { FIELD(uvm_query_range, out_base),
+			 FIELD(uvm_query_range, out_length),
+			 FIELD(uvm_query_range, out_kind),
+			 FIELD(uvm_query_range, out_policy),
+			 FIELD(uvm_query_range, out_count) },
+		.pointers = { FIELD(uvm_query_range, copies) },
 	},
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -516,9 +537,9 @@ static const struct variant each_command[NR_COMMANDS + 1] = {
 	{ "ALLOW_MIGRATION", 22, 0 }, { "QUERY_POLICY", 23, 0 },
 	{ "SET_ACCESS_COUNTERS", 24, 0 }, { "QUERY_MEMORY", 25, 0 },
 	{ "SET_MEMORY_LIMIT", 26, 0 }, { "SET_MEMORY_EVENT", 27, 0 },
-	{ "DISCARD", 28, 0 }, { NULL, 0, 0 },
+	{ "DISCARD", 28, 0 }, { "QUERY_RANGE", 29, 0 }, { NULL, 0, 0 },
 };
-_Static_assert(NR_COMMANDS == UVM_CMD_DISCARD - UVM_CMD_BASE + 1,
+_Static_assert(NR_COMMANDS == UVM_CMD_QUERY_RANGE - UVM_CMD_BASE + 1,
 	       "a command is missing from the table, or it isn't the last one");
 
 static const struct command *command_of(const struct variant *v)
@@ -1104,7 +1125,8 @@ TEST(info)
 				     UVM_FEATURE_MULTI_PROCESS |
 				     UVM_FEATURE_READ_DUPLICATION |
 				     UVM_FEATURE_SYSTEM_ATOMICS |
-				     UVM_FEATURE_HUGE_PAGES), 0);
+				     UVM_FEATURE_HUGE_PAGES |
+				     UVM_FEATURE_MANAGED), 0);
 	EXPECT_TRUE(a.out_features & UVM_FEATURE_MULTI_PROCESS);
 	/* with the CPU they have a bit each in the masks of UVM_QUERY_PROCESSORS */
 	EXPECT_EQ(a.out_max_gpus, 63);
@@ -1289,7 +1311,8 @@ TEST(enum_gpus)
 		EXPECT_GE(gpus[i].memory_kind, UVM_MEMORY_PRIVATE);
 		EXPECT_LE(gpus[i].memory_kind, UVM_MEMORY_NUMA);
 		if (gpus[i].memory_kind == UVM_MEMORY_PRIVATE)
-			EXPECT_TRUE(features & UVM_FEATURE_DEVICE_PRIVATE);
+			EXPECT_TRUE(features & (UVM_FEATURE_DEVICE_PRIVATE |
+						UVM_FEATURE_MANAGED));
 		EXPECT_TRUE(memchr(gpus[i].name, 0, UVM_NAME_LEN) != NULL);
 		EXPECT_NE(gpus[i].name[0], 0);
 		EXPECT_GT(gpus[i].memory_size, 0);

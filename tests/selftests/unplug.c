@@ -27,9 +27,17 @@
 #include "harness.h"
 #include "lib_device.h"
 #include "lib_lifetime.h"
+#include "lib_policy.h"
 #include "lib_sim.h"
 #include "lib_unplug.h"
 #include "lib_uvm.h"
+
+/* What changes hands with its VA space, or its address, isn't managed. */
+static const struct variant ordinary[] = {
+	{ "private", UVM_MEMORY_PRIVATE, false },
+	{ "private-thp", UVM_MEMORY_PRIVATE, true },
+	{ 0 },
+};
 
 /* ---- an mm that no task has ---- */
 
@@ -40,6 +48,7 @@ struct kept {
 	int mem;		/* its /proc/PID/mem */
 	int uffd;
 	char *late;
+	long held;		/* users of uvm that its mappings are, whoever has files */
 	pthread_t reader;
 	volatile pid_t tid;
 	char *room;
@@ -70,9 +79,9 @@ static void keep_late(struct kept *k)
 	ASSERT_EQ(ioctl(k->uffd, UFFDIO_REGISTER, &reg), 0);
 }
 
-/* A process put pages on the GPU, and is gone; its mm is not. */
-static void keep(struct kept *k, const struct variant *v, enum plight plight,
-		 uint64_t seed)
+/* A process put pages on the GPU, which are read @mostly, and is gone; its mm is not. */
+static void keep_as(struct kept *k, const struct variant *v, enum plight plight,
+		    uint64_t seed, bool mostly)
 {
 	struct shared { char *p; size_t length; struct uvm_gpu_info gpu; } *s;
 	int ready[2];
@@ -92,6 +101,9 @@ static void keep(struct kept *k, const struct variant *v, enum plight plight,
 		s->p = plight_begin(&f, plight, seed);
 		s->length = f.length;
 		s->gpu = f.gpu;
+		if (mostly)
+			ASSERT_RET(policy_switch(f.s.fd, UVM_SET_READ_MOSTLY, s->p, f.length,
+						 true), 0);
 		close(k->uffd);
 		ASSERT_EQ(write(ready[1], "r", 1), 1);
 		pause();
@@ -103,6 +115,7 @@ static void keep(struct kept *k, const struct variant *v, enum plight plight,
 	close(ready[0]);
 	k->gpu = s->gpu;
 	k->length = s->length;
+	k->held = v->managed;
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	k->mem = open(path, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(k->mem, 0);
@@ -114,6 +127,12 @@ static void keep(struct kept *k, const struct variant *v, enum plight plight,
 	k->room = anon(k->length, PROT_READ | PROT_WRITE, 0);
 	kill(pid, SIGKILL);
 	EXPECT_EQ(child_wait(pid), 128 + SIGKILL);
+}
+
+static void keep(struct kept *k, const struct variant *v, enum plight plight,
+		 uint64_t seed)
+{
+	keep_as(k, v, plight, seed, false);
 }
 
 static void expect_kept(struct kept *k, size_t first, size_t length, uint64_t seed)
@@ -155,11 +174,11 @@ TEST_VT(kept_is_parked, privates, 60)
 	harness_note("unbinding took %.1f s", took);
 	EXPECT_GE(took, PARK_MS / 1000.0);
 	EXPECT_LE(took, 10);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	EXPECT_EQ(users("uvm_sim"), sim);
 	/* one that is touched, and some around it */
 	expect_kept(&k, 9 * PAGE, PAGE, 1);
-	expect_parked(core);
+	expect_parked(core + k.held);
 
 	old = k.gpu;
 	rebind(&k.gpu);
@@ -180,9 +199,27 @@ TEST_VT(kept_is_parked, privates, 60)
 	expect_kept(&k, 4 * PAGE, k.length - 4 * PAGE, 1);
 	expect_kept(&k, 0, 4 * PAGE, 3);
 	/* none is left, though the mm is */
-	expect_users(core);
+	expect_users(core + k.held);
 	keep_end(&k);
 	expect_users(core);
+}
+
+/* What is read mostly doesn't stay there for who reads it: the GPU is gone. */
+TEST_VT(kept_copies, privates, 60)
+{
+	long core = users("uvm");
+	struct kept k;
+
+	core_parameter_set("park_after_ms", PARK_MS);
+	keep_as(&k, v, OPEN, 8, true);
+	unbind(&k.gpu);
+	expect_parked(core + k.held);
+	expect_kept(&k, 0, k.length, 8);
+	/* none is left, though the mm is */
+	expect_users(core + k.held);
+	keep_end(&k);
+	expect_users(core);
+	rebind(&k.gpu);
 }
 
 /* Nobody ever touches them. */
@@ -194,7 +231,7 @@ TEST_VT(kept_is_freed, privates, 60)
 	core_parameter_set("park_after_ms", PARK_MS);
 	keep(&k, v, CLOSED, 4);
 	unbind(&k.gpu);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	keep_end(&k);
 	expect_users(core);
 	rebind(&k.gpu);
@@ -228,7 +265,7 @@ TEST_VT(freed_while_parking, privates, 90)
 }
 
 /* It may be told to wait. */
-TEST_VT(never_parked, only_private, 60)
+TEST_VT(never_parked, private_managed, 60)
 {
 	struct timespec while_ = { .tv_sec = 3 };
 	long core = users("uvm");
@@ -243,7 +280,7 @@ TEST_VT(never_parked, only_private, 60)
 	/* and may still be told not to */
 	core_parameter_set("park_after_ms", 0);
 	unbind_finish(&u);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	expect_kept(&k, 0, k.length, 6);
 	keep_end(&k);
 	expect_users(core);
@@ -251,7 +288,7 @@ TEST_VT(never_parked, only_private, 60)
 }
 
 /* Without memory for them, they are waited for; with it, they are parked. */
-TEST_VT(no_memory, only_private, 90)
+TEST_VT(no_memory, private_managed, 90)
 {
 	struct timespec while_ = { .tv_sec = 3 };
 	long core = users("uvm");
@@ -270,7 +307,7 @@ TEST_VT(no_memory, only_private, 90)
 	pages_fail_no_more();
 	EXPECT_TRUE(!atomic_load(&u.done));
 	unbind_finish(&u);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	expect_kept(&k, 0, k.length, 7);
 	keep_end(&k);
 	expect_users(core);
@@ -278,7 +315,7 @@ TEST_VT(no_memory, only_private, 90)
 }
 
 /* An engine that hangs is reset, and the copy is made again. */
-TEST_VT(copy_fails, only_private, 60)
+TEST_VT(copy_fails, private_managed, 60)
 {
 	long core = users("uvm");
 	struct kept k;
@@ -287,7 +324,7 @@ TEST_VT(copy_fails, only_private, 60)
 	keep(&k, v, CLOSED, 8);
 	sim_knob(&k.gpu, "hang_copy", 1);
 	unbind(&k.gpu);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	expect_kept(&k, 0, k.length, 8);
 	keep_end(&k);
 	expect_users(core);
@@ -295,7 +332,7 @@ TEST_VT(copy_fails, only_private, 60)
 }
 
 /* So is one that hangs while it fills free memory. */
-TEST_VT(scrub_hangs, only_private, 60)
+TEST_VT(scrub_hangs, private_managed, 60)
 {
 	long core = users("uvm");
 	struct kept k;
@@ -314,7 +351,7 @@ TEST_VT(scrub_hangs, only_private, 60)
 	ASSERT_TRUE(SOON(sim_knob_left(&k.gpu, "hang_copy") == 0, 10));
 	fix_close(&f);
 	unbind(&k.gpu);
-	expect_parked(core);
+	expect_parked(core + k.held);
 	expect_kept(&k, 0, k.length, 8);
 	keep_end(&k);
 	expect_users(core);
@@ -426,12 +463,12 @@ static void load_test(const struct variant *v, unsigned int rounds, int park_ms)
 	expect_users(core);
 }
 
-TEST_VT(load, privates, 120)
+TEST_VT(load, ordinary, 120)
 {
 	load_test(v, harness_rounds(5), 2000);
 }
 
-TEST_VT(load_parked, privates, 120)
+TEST_VT(load_parked, ordinary, 120)
 {
 	load_test(v, harness_rounds(5), 0);
 }

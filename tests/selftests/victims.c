@@ -352,7 +352,7 @@ static void watch_end(struct watch *w, long limit)
 }
 
 /* A process over its limit evicts its own pages, and nobody else's. */
-TEST_VT(limit, devices_huge, 60)
+TEST_VT(limit, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	const long limit = 2 * BLOCK_PAGES;
@@ -418,7 +418,7 @@ TEST_VT(limit_moved, devices_huge, 60)
 }
 
 /* What is reserved isn't for others, however much they want. */
-TEST_VT(reservation, devices_huge, 60)
+TEST_VT(reservation, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct hog h;
@@ -447,7 +447,7 @@ TEST_VT(reservation, devices_huge, 60)
 /* ---- what stays ---- */
 
 /* Pages whose migration is forbidden stay, as long as there is anything else. */
-TEST_VT(forbidden_stays, devices_huge, 60)
+TEST_VT(forbidden_stays, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct hog h;
@@ -484,7 +484,7 @@ TEST_VT(forbidden_stays, devices_huge, 60)
 #define MANY_BLOCKS	40
 
 /* However many such blocks there are, and however old: others can be had. */
-TEST_VT(forbidden_in_many, devices, 60)
+TEST_VT(forbidden_in_many, devices_managed, 60)
 {
 	size_t room = pressure_need(v), want = 2 * HUGE;
 	struct hog h;
@@ -511,7 +511,7 @@ TEST_VT(forbidden_in_many, devices, 60)
 }
 
 /* All of the memory is such: who wants it is told, and his GPU works where the page is. */
-TEST_VT(all_forbidden, devices_huge, 60)
+TEST_VT(all_forbidden, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct uvm_migrate m;
@@ -538,7 +538,7 @@ TEST_VT(all_forbidden, devices_huge, 60)
 }
 
 /* A preference is for where a page had better be, and keeps nobody out. */
-TEST_VT(preferred_goes, devices_huge, 60)
+TEST_VT(preferred_goes, devices_huge_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct fix f;
@@ -698,18 +698,18 @@ static void pass_by_stuck(const struct variant *v, size_t many)
 	fix_close(&f);
 }
 
-TEST_VT(stuck_victim, devices, 60)
+TEST_VT(stuck_victim, devices_managed, 60)
 {
 	pass_by_stuck(v, 0);
 }
 
-TEST_VT(stuck_in_many, devices, 60)
+TEST_VT(stuck_in_many, devices_managed, 60)
 {
 	pass_by_stuck(v, MANY_BLOCKS);
 }
 
 /* Nobody else has anything: no memory now, which is said at once; and work goes on. */
-TEST_VT(all_stuck, devices, 60)
+TEST_VT(all_stuck, devices_managed, 60)
 {
 	size_t room = pressure_need(v);
 	struct uvm_migrate m;
