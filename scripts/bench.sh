@@ -7,7 +7,8 @@
 # cost. The lines that the guest's program prints after "CSV," go to
 # build/bench/results.csv, those after "SWEEP," to build/bench/oversubscription.csv,
 # which is drawn in oversubscription.svg beside it. PART= runs one of the three:
-# rates, oversubscription, instructions.
+# rates, oversubscription, instructions. KERNEL= is a lane instead of the newest release
+# kernel; where ordinary memory can't move to a private GPU only managed memory is measured.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -19,9 +20,15 @@ dir=$("$TOP/scripts/kernel.sh" "$lane")
 release=$(cat "$dir/release")
 [ "${lane#newest}" = "$lane" ] ||
 	lane=$(basename "$dir" | sed 's/-.*//')${lane#newest}
+managed=
+kbench=y
+if ! grep -q '^CONFIG_DEVICE_PRIVATE=y' "$dir/build/include/config/auto.conf"; then
+	managed=--managed
+	kbench=
+fi
 logged "$BUILD/user.log" make -C "$TOP" -j"$JOBS" user
 logged "$BUILD/$lane/modules.log" "$TOP/scripts/modules.sh" \
-	"$dir/build" "$lane" W=1 UVM_WERROR=y UVM_KBENCH=y
+	"$dir/build" "$lane" W=1 UVM_WERROR=y UVM_KBENCH=$kbench
 
 mkdir -p "$out"
 # rates: the GPU has room for the 256 MiB that it faults in, and some.
@@ -30,12 +37,13 @@ mkdir -p "$out"
 # with what has no user's call.
 cat >"$out/run" <<-END
 	load() { insmod /lib/modules/uvm_sim.ko "\$@" || exit 1; }
+	peer() { [ -n "$managed" ] || insmod /lib/modules/\$1.ko || exit 1; }
 	insmod /lib/modules/uvm.ko scrub=0 || exit 1
 	case \$PART in
 	rates)
 		load gpus=1 mem=320
-		insmod /lib/modules/test_hmm.ko || exit 1
-		uvm_bench --lane=$lane
+		peer test_hmm
+		uvm_bench --lane=$lane $managed
 		;;
 	oversubscription)
 		load gpus=2 mem=64,320
@@ -46,18 +54,17 @@ cat >"$out/run" <<-END
 		;;
 	instructions)
 		load gpus=1 mem=320
-		insmod /lib/modules/test_hmm.ko || exit 1
-		insmod /lib/modules/uvm_kbench.ko || exit 1
-		uvm_bench --lane=$lane --instructions
+		peer test_hmm
+		peer uvm_kbench
+		uvm_bench --lane=$lane --instructions $managed
 		;;
 	esac
 END
+files=("$BUILD/$lane/mod/src/core/uvm.ko" "$BUILD/$lane/mod/src/sim/uvm_sim.ko")
+[ -n "$managed" ] || files+=("$BUILD/$lane/mod/tests/kbench/uvm_kbench.ko" \
+	"$dir/modules/test_hmm.ko")
 "$TOP/scripts/image.sh" "$out/initrd" /run="$out/run" \
-	/bin/="$BUILD/user/uvm_bench" \
-	/lib/modules/="$BUILD/$lane/mod/src/core/uvm.ko" \
-	/lib/modules/="$BUILD/$lane/mod/src/sim/uvm_sim.ko" \
-	/lib/modules/="$BUILD/$lane/mod/tests/kbench/uvm_kbench.ko" \
-	/lib/modules/="$dir/modules/test_hmm.ko"
+	/bin/="$BUILD/user/uvm_bench" "${files[@]/#//lib/modules/=}"
 
 # results TAG FILE HEADER: the lines that begin with "TAG," of all parts
 results() {
@@ -83,7 +90,7 @@ bench() {
 
 rc=0
 bench rates -t 900
-bench oversubscription -t 900
+[ -n "$managed" ] || bench oversubscription -t 900
 bench instructions -i -t 300
 results CSV results.csv "kernel,lane,metric,ours,peer,ratio,unit"
 results SWEEP oversubscription.csv \

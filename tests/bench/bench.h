@@ -11,7 +11,8 @@
 #define DMIRROR_DEVICE	"/dev/hmm_dmirror0"
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
-enum page_mode { MODE_4K, MODE_THP, NR_MODES };
+/* The last one is memory of the driver under test: managed memory. */
+enum page_mode { MODE_4K, MODE_THP, MODE_MANAGED, NR_MODES };
 
 /*
  * Buffers: anonymous memory full of a pattern that only @seed tells.
@@ -85,6 +86,12 @@ int ours_change_gpu(const char *which, size_t *length);
 /* Whole 2 MiB, at most @length, that fit into the GPU's memory next to @spare. */
 size_t ours_room(size_t length, size_t spare);
 int ours_open_channel(void);
+/* This driver has managed memory, and moves it. False once it was said why not. */
+bool ours_manages(void);
+/* Managed memory in place of what is there: 0 or -1. */
+int ours_managed_at(void *at, size_t length);
+/* Whoever reads it may have a copy. */
+int ours_read_mostly(const struct buffer *buf);
 /* Returns when the last of the commands is complete. */
 int ours_run(const struct uvm_sim_cmd *cmds, size_t count);
 /* The GPU uses it where it is, in system memory. */
@@ -162,6 +169,24 @@ struct move_costs {
 int moves_take(enum page_mode mode, double (*clock)(void), struct move_costs *out);
 
 /*
+ * Managed memory. 0, or -1 after saying why; sorted. What it takes @clock to store first
+ * to each page of 2 MiB, and to have and to free 64 KiB of it.
+ */
+#define MANAGED_LIVE	20000
+/* few: so that the next is where it would be with the others, at the beginning of a block */
+#define MANAGED_FEW	32
+
+struct alloc_costs {
+	struct series alloc, free;
+};
+
+int touch_take(enum page_mode mode, double (*clock)(void), struct series *cost);
+/* @live: so many others are there */
+int alloc_take(bool managed, size_t live, double (*clock)(void), struct alloc_costs *out);
+/* Seconds in which a GPU and the CPU, in turn, read all of it, with copies or without. */
+int managed_readers_take(size_t length, bool copies, double *seconds);
+
+/*
  * A clock of what all threads of a one-CPU machine work. 0, or -1 after saying why.
  */
 int work_clock_start(void);
@@ -183,7 +208,7 @@ void print_head(const char *unit);
 void print_row(bool csv, const char *lane, const struct row *row);
 
 /* The other benchmarks: 0, or -1 (said why). What calls cost, in instructions. */
-int count_instructions(const char *lane, const char *gpu);
+int count_instructions(const char *lane, const char *gpu, bool managed_only);
 
 struct oversub_options {
 	const char *lane;

@@ -79,6 +79,8 @@ int buffer_map(struct buffer *buf, enum page_mode mode, size_t length)
 	if (buf->base + length != end)
 		munmap(buf->base + length, end - buf->base - length);
 
+	if (mode == MODE_MANAGED)
+		return ours_managed_at(buf->base, length);
 	/* Fails where the kernel has no THP: then there are none to avoid. */
 	madvise(buf->base, length,
 		mode == MODE_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

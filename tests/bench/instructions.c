@@ -165,6 +165,10 @@ static struct series results[NR_SUBJECTS][NR_CLOCKS];
 static struct gpu_isolated gpu_faults[NR_MODES];
 static struct series cpu_faults[NR_MODES];
 static struct move_costs moves[NR_MODES];
+static struct series touches[NR_MODES];
+/* with few others, and with many */
+static struct alloc_costs allocs[2][2];
+static bool manages;
 
 /* The short ones never wait: for them the two clocks say the same. */
 static const struct {
@@ -276,22 +280,43 @@ static int calibrate(void)
 	return 0;
 }
 
+/* What managed memory is compared with is counted in any case. */
+static int take_mode(enum page_mode mode, bool managed_only)
+{
+	if (managed_only && mode != MODE_MANAGED)
+		return cpu_faults_isolated(mode, work_clock_now, &cpu_faults[mode]) ||
+		       touch_take(mode, work_clock_now, &touches[mode]) ? -1 : 0;
+	return gpu_faults_isolated(mode, work_clock_now, &gpu_faults[mode]) ||
+	       cpu_faults_isolated(mode, work_clock_now, &cpu_faults[mode]) ||
+	       moves_take(mode, work_clock_now, &moves[mode]) ||
+	       touch_take(mode, work_clock_now, &touches[mode]) ? -1 : 0;
+}
+
+static int take_allocs(void)
+{
+	for (int managed = 0; managed < 2; managed++)
+		if (alloc_take(managed, MANAGED_FEW, work_clock_now, &allocs[managed][0]) ||
+		    alloc_take(managed, MANAGED_LIVE, work_clock_now, &allocs[managed][1]))
+			return -1;
+	return 0;
+}
+
 /* Whole page faults, and moves, by whichever threads. */
-static int take_faults(const char *which)
+static int take_faults(const char *which, bool managed_only)
 {
 	size_t length = HUGE_SIZE;
 	int ret = 0;
 
 	if (uvm_mover.open(which, &length) <= 0 || gpu_faults_open(length))
 		return -1;
+	manages = ours_manages();
 	if (work_clock_start())
 		return -1;
 	for (int mode = 0; mode < NR_MODES && !ret; mode++)
-		ret = gpu_faults_isolated(mode, work_clock_now,
-					  &gpu_faults[mode]) ||
-		      cpu_faults_isolated(mode, work_clock_now,
-					  &cpu_faults[mode]) ||
-		      moves_take(mode, work_clock_now, &moves[mode]);
+		if (mode != MODE_MANAGED || manages)
+			ret = take_mode(mode, managed_only);
+	if (manages && !ret)
+		ret = take_allocs();
 	work_clock_stop();
 	return ret ? -1 : 0;
 }
@@ -303,6 +328,7 @@ static int take_faults(const char *which)
 static const char *const fault_rows[NR_MODES] = {
 	[MODE_4K] = "gpu_fault_isolated_4k",
 	[MODE_THP] = "gpu_fault_isolated",
+	[MODE_MANAGED] = "managed_gpu_fault_isolated",
 };
 
 static void print_faults(bool csv, const char *lane)
@@ -318,31 +344,87 @@ static void print_faults(bool csv, const char *lane)
 			.theirs = &cpu_faults[mode],
 		});
 	for (int mode = 0; !csv && mode < NR_MODES; mode++)
-		printf("%s: %zu accesses had %zu faults, which brought %zu pages to the GPU\n",
-		       fault_rows[mode], gpu_faults[mode].accesses,
-		       (size_t)gpu_faults[mode].faults,
-		       gpu_faults[mode].arrived);
+		if (gpu_faults[mode].accesses)
+			printf("%s: %zu accesses had %zu faults, which brought %zu pages to the GPU\n",
+			       fault_rows[mode], gpu_faults[mode].accesses,
+			       (size_t)gpu_faults[mode].faults,
+			       gpu_faults[mode].arrived);
 }
 
-static void print_moves(bool csv, const char *lane)
+static void print_moves_of(bool csv, const char *lane, enum page_mode mode,
+			   const char *const names[NR_WAYS][2])
 {
-	static const char *const names[NR_WAYS][2] = {
-		[THERE] = { "folio_vs_pages", "folio_vs_pages_uncopied" },
-		[BACK] = { "folio_vs_pages_home", "folio_vs_pages_home_uncopied" },
-	};
+	const struct move_costs *ours = &moves[mode], *single = &moves[MODE_4K];
 
 	for (int way = 0; way < NR_WAYS; way++)
-		for (int part = 0; part < 2; part++) {
-			const struct move_costs *huge = &moves[MODE_THP];
-			const struct move_costs *single = &moves[MODE_4K];
-
+		for (int part = 0; part < 2; part++)
 			print_row(csv, lane, &(struct row){
 				.metric = names[way][part],
 				.unit = "instructions",
 				.peer = "512 pages",
-				.ours = part ? &huge->uncopied[way] : &huge->whole[way],
+				.ours = part ? &ours->uncopied[way] : &ours->whole[way],
 				.theirs = part ? &single->uncopied[way] :
 						 &single->whole[way],
+			});
+}
+
+static void print_moves(bool csv, const char *lane)
+{
+	static const char *const folio[NR_WAYS][2] = {
+		[THERE] = { "folio_vs_pages", "folio_vs_pages_uncopied" },
+		[BACK] = { "folio_vs_pages_home", "folio_vs_pages_home_uncopied" },
+	};
+	static const char *const managed[NR_WAYS][2] = {
+		[THERE] = { "managed_vs_pages", "managed_vs_pages_uncopied" },
+		[BACK] = { "managed_vs_pages_home", "managed_vs_pages_home_uncopied" },
+	};
+
+	print_moves_of(csv, lane, MODE_THP, folio);
+	print_moves_of(csv, lane, MODE_MANAGED, managed);
+}
+
+static void print_managed(bool csv, const char *lane)
+{
+	/* Next to single pages, and to whatever the kernel gives who asks for huge ones */
+	static const struct {
+		const char *name, *peer;
+		enum page_mode mode;
+	} touched[] = {
+		{ "managed_cpu_touch_insn_4k", "single pages", MODE_4K },
+		{ "managed_cpu_touch_insn", "huge page", MODE_THP },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(touched); i++)
+		print_row(csv, lane, &(struct row){
+			.metric = touched[i].name,
+			.unit = "instructions",
+			.peer = touched[i].peer,
+			.ours = &touches[MODE_MANAGED],
+			.theirs = &touches[touched[i].mode],
+			.aim = 1.2,
+		});
+}
+
+/* Beside a few, and what core's own share of that is */
+static void print_allocs(bool csv, const char *lane)
+{
+	static const char *const names[2][2] = {
+		{ "anonymous_alloc_free_alloc", "anonymous_alloc_free_free" },
+		{ "managed_alloc_free_alloc", "managed_alloc_free_free" },
+	};
+
+	for (int managed = 1; managed >= 0; managed--)
+		for (int free = 0; free < 2; free++) {
+			struct alloc_costs *few = &allocs[managed][0];
+			struct alloc_costs *many = &allocs[managed][1];
+
+			print_row(csv, lane, &(struct row){
+				.metric = names[managed][free],
+				.unit = "instructions",
+				.peer = "few live",
+				.ours = free ? &many->free : &many->alloc,
+				.theirs = free ? &few->free : &few->alloc,
+				.aim = managed ? 1.1 : 0,
 			});
 		}
 }
@@ -410,7 +492,7 @@ static void print_kbench(bool csv, const char *lane)
 	}
 }
 
-static void print_results(bool csv, const char *lane)
+static void print_results(bool csv, const char *lane, bool managed_only)
 {
 	for (int clock = 0; clock < NR_CLOCKS; clock++) {
 		if (!csv)
@@ -428,8 +510,12 @@ static void print_results(bool csv, const char *lane)
 		}
 	}
 	print_faults(csv, lane);
-	print_moves(csv, lane);
-	print_kbench(csv, lane);
+	if (!managed_only)
+		print_moves(csv, lane);
+	print_managed(csv, lane);
+	print_allocs(csv, lane);
+	if (!managed_only)
+		print_kbench(csv, lane);
 }
 
 /*
@@ -451,7 +537,7 @@ static int find_gpu(const char *which)
 	return ret;
 }
 
-int count_instructions(const char *lane, const char *which)
+int count_instructions(const char *lane, const char *which, bool managed_only)
 {
 	if (calibrate() || find_gpu(which))
 		return -1;
@@ -464,10 +550,10 @@ int count_instructions(const char *lane, const char *which)
 				subjects[i].rounds, subjects[i].name))
 			return -1;
 	}
-	if (take_faults(which) || take_kbench())
+	if (take_faults(which, managed_only) || (!managed_only && take_kbench()))
 		return -1;
-	print_results(false, lane);
+	print_results(false, lane, managed_only);
 	printf("\n");
-	print_results(true, lane);
+	print_results(true, lane, managed_only);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include <libuvm/uvm.h>
 #include <linux/uvm_sim.h>
@@ -275,6 +276,56 @@ int ours_run(const struct uvm_sim_cmd *cmds, size_t count)
 			return complain_channel("commands don't complete",
 						UVM_CMD_WAIT, ret);
 	}
+	return 0;
+}
+
+/*
+ * Managed memory
+ */
+
+int ours_managed_at(void *at, size_t length)
+{
+	if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, uvm_fd(ctx),
+		 (uintptr_t)at) == at)
+		return 0;
+	return complain("no managed memory", 0, -errno);
+}
+
+static bool ours_moves_managed(void)
+{
+	struct uvm_migrate_result result;
+	struct buffer buf;
+	int ret;
+
+	if (buffer_map(&buf, MODE_MANAGED, HUGE_SIZE))
+		return false;
+	*buf.base = 1;
+	ret = uvm_migrate_to_gpu(ctx, gpu.uuid, buf.base, buf.length, &result);
+	buffer_free(&buf);
+	return !ret && !result.skipped[UVM_SKIP_VMA_KIND];
+}
+
+bool ours_manages(void)
+{
+	struct uvm_info info = { .size = sizeof(info) };
+
+	if (ioctl(uvm_fd(ctx), UVM_INFO, &info) ||
+	    !(info.out_features & UVM_FEATURE_MANAGED)) {
+		printf("skipped: rows of managed memory: this driver has none\n");
+		return false;
+	}
+	if (ours_moves_managed())
+		return true;
+	printf("skipped: rows of managed memory: this driver doesn't move it\n");
+	return false;
+}
+
+int ours_read_mostly(const struct buffer *buf)
+{
+	int ret = uvm_set_read_mostly(ctx, buf->base, buf->length, true);
+
+	if (ret)
+		return complain("can't have copies", UVM_CMD_SET_READ_MOSTLY, ret);
 	return 0;
 }
 

@@ -22,6 +22,8 @@ enum metric {
 	ENGINE,			/* a copy engine alone, during TO_DEVICE */
 	GPU_STREAM, GPU_RANDOM,
 	GPU_MAPPED,		/* GPU_STREAM again, without faults */
+	READERS,		/* read by both, in turn */
+	READERS_COPIES,		/* the same, with copies */
 	NR_METRICS
 };
 enum subject { OURS, DMIRROR, MEMCPY, MOVE_PAGES, NR_SUBJECTS };
@@ -29,7 +31,7 @@ enum subject { OURS, DMIRROR, MEMCPY, MOVE_PAGES, NR_SUBJECTS };
 /* MiB/s */
 static struct series results[NR_MODES][NR_SUBJECTS][NR_METRICS];
 static bool present[NR_SUBJECTS];
-static bool mode_works[NR_MODES] = { true, true };
+static bool mode_works[NR_MODES] = { true, true, true };
 
 /* Of the runs with GPU faults: pages that arrived, and faults. */
 static struct series arrived[NR_MODES][NR_ORDERS], faults[NR_MODES][NR_ORDERS];
@@ -44,6 +46,7 @@ static struct {
 	bool oversub;
 	bool hotset;
 	bool all_arrive;
+	bool managed;
 } opt = {
 	.length = (size_t)64 << 20,
 	.gpu_length = (size_t)256 << 20,
@@ -229,8 +232,36 @@ static int sample_gpu(int round, enum page_mode mode, enum gpu_order order)
 	return ret;
 }
 
+static int sample_readers(int round)
+{
+	static const enum metric metrics[] = { READERS, READERS_COPIES };
+	double seconds;
+
+	for (int copies = 0; copies < 2; copies++) {
+		if (managed_readers_take(opt.gpu_length, copies, &seconds) ||
+		    record_length(round, MODE_MANAGED, OURS, metrics[copies],
+				  opt.gpu_length, seconds))
+			return -1;
+	}
+	return 0;
+}
+
+/* Nobody else has such memory. */
+static int sample_managed(int round)
+{
+	if (sample_mover(round, MODE_MANAGED, OURS))
+		return -1;
+	for (int order = 0; order < NR_ORDERS; order++)
+		if (sample_gpu(round, MODE_MANAGED, order))
+			return -1;
+	return sample_readers(round);
+}
+
 static int sample_round(int round, enum page_mode mode)
 {
+	if (mode == MODE_MANAGED)
+		return sample_managed(round);
+
 	/* Whoever comes first doesn't always come first. */
 	for (unsigned int i = 0; i < NR_SUBJECTS; i++) {
 		enum subject subject = (i + round + 1) % NR_SUBJECTS;
@@ -275,6 +306,7 @@ static const char *const metric_names[NR_METRICS] = {
 	[TO_DEVICE] = "migrate",
 	[ENGINE] = "engine",
 	[GPU_STREAM] = "stream",
+	[READERS] = "moved",
 };
 
 static const struct {
@@ -308,6 +340,18 @@ static const struct {
 	  GPU_RANDOM, OURS, GPU_STREAM, { 0.3, 0.3 } },
 	{ { "gpu_sum_mapped_4k", "gpu_sum_mapped" },
 	  GPU_MAPPED, OURS, ENGINE, { 0, 0 } },
+	{ { [MODE_MANAGED] = "managed_to_device" },
+	  TO_DEVICE, OURS, ENGINE, { [MODE_MANAGED] = 0.9 } },
+	{ { [MODE_MANAGED] = "managed_to_cpu" },
+	  TO_SYSTEM, OURS, ENGINE, { [MODE_MANAGED] = 0.9 } },
+	{ { [MODE_MANAGED] = "managed_cpu_fault_back" },
+	  FAULT_BACK, OURS, ENGINE, { 0 } },
+	{ { [MODE_MANAGED] = "managed_gpu_fault_stream" },
+	  GPU_STREAM, OURS, ENGINE, { [MODE_MANAGED] = 0.6 } },
+	{ { [MODE_MANAGED] = "managed_gpu_fault_random" },
+	  GPU_RANDOM, OURS, GPU_STREAM, { 0 } },
+	{ { [MODE_MANAGED] = "readdup_speedup" },
+	  READERS_COPIES, OURS, READERS, { 0 } },
 };
 
 static void print_mode(bool csv, enum page_mode mode)
@@ -315,6 +359,8 @@ static void print_mode(bool csv, enum page_mode mode)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		enum subject peer = rows[i].peer;
 
+		if (!rows[i].name[mode])
+			continue;
 		print_row(csv, opt.lane, &(struct row){
 			.metric = rows[i].name[mode],
 			.unit = "MiB/s",
@@ -341,6 +387,8 @@ static void print_arrived(void)
 	static const char *const names[NR_MODES][NR_ORDERS] = {
 		[MODE_4K] = { "gpu_fault_stream_4k", "gpu_fault_random_4k" },
 		[MODE_THP] = { "gpu_fault_stream", "gpu_fault_random" },
+		[MODE_MANAGED] = { "managed_gpu_fault_stream",
+				   "managed_gpu_fault_random" },
 	};
 
 	printf("\n%-34s %8s %17s %8s\n", "GPU faults", "pages",
@@ -404,6 +452,14 @@ static int setup_gpu_faults(void)
 	return -1;
 }
 
+static int setup_managed_only(void)
+{
+	mode_works[MODE_4K] = false;
+	mode_works[MODE_THP] = false;
+	mode_works[MODE_MANAGED] = true;
+	return ours_manages() ? 0 : -1;
+}
+
 static int setup(void)
 {
 	int ret;
@@ -412,6 +468,8 @@ static int setup(void)
 	ret = uvm_mover.open(opt.gpu, &opt.length);
 	if (ret < 0)
 		return ret;
+	if (opt.managed)
+		return setup_gpu_faults() ? -1 : setup_managed_only();
 	ret = dmirror_mover.open(NULL, &opt.length);
 	if (ret < 0)
 		return ret;
@@ -421,6 +479,7 @@ static int setup(void)
 	present[MOVE_PAGES] = move_pages_open();
 	if (setup_gpu_faults())
 		return -1;
+	mode_works[MODE_MANAGED] = ours_manages();
 	if (!uvm_mover.faults_back())
 		printf("skipped: CPU fault back: the CPU uses this GPU's memory in place\n");
 	return try_thp();
@@ -451,12 +510,13 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"Usage: uvm_bench [--size=MIB] [--gpu-size=MIB] [--all-arrive] [--runs=N]\n"
-		"                 [--lane=NAME] [--gpu=GPU]\n"
+		"                 [--managed] [--lane=NAME] [--gpu=GPU]\n"
 		"       uvm_bench --oversubscription|--hotset [--runs=N] [--lane=NAME]\n"
-		"       uvm_bench --instructions [--lane=NAME] [--gpu=GPU]\n"
+		"       uvm_bench --instructions [--managed] [--lane=NAME] [--gpu=GPU]\n"
 		"  --size        megabytes to move, an even number (64)\n"
 		"  --gpu-size    megabytes for the GPU to fault on, an even number (256)\n"
 		"  --all-arrive  GPU faults count only if they brought all pages to the GPU\n"
+		"  --managed     managed memory only, as where ordinary memory can't move\n"
 		"  --runs        samples of each, 5 to %d (5)\n"
 		"  --lane        the machine's name in the CSV lines (local)\n"
 		"  --gpu         name, index, private, coherent or numa\n"
@@ -496,6 +556,9 @@ static int parse_option(int c)
 	case 'a':
 		opt.all_arrive = true;
 		return 0;
+	case 'm':
+		opt.managed = true;
+		return 0;
 	case 'i':
 		opt.instructions = true;
 		return 0;
@@ -515,6 +578,7 @@ static int parse(int argc, char **argv)
 		{ "size", required_argument, NULL, 's' },
 		{ "gpu-size", required_argument, NULL, 'S' },
 		{ "all-arrive", no_argument, NULL, 'a' },
+		{ "managed", no_argument, NULL, 'm' },
 		{ "runs", required_argument, NULL, 'r' },
 		{ "lane", required_argument, NULL, 'l' },
 		{ "gpu", required_argument, NULL, 'g' },
@@ -551,7 +615,7 @@ static int run_oversub(void)
 static int run_chosen(void)
 {
 	if (opt.instructions)
-		return count_instructions(opt.lane, opt.gpu);
+		return count_instructions(opt.lane, opt.gpu, opt.managed);
 	return opt.oversub || opt.hotset ? run_oversub() : run();
 }
 
