@@ -18,7 +18,8 @@
  *   the lock, or by core after managed.c granted that under it.
  * - An entry points to a holder's page. A page leaves its holder only after it was made
  *   busy and then unmapped (uvm_block_unmap()), for the CPU and for all GPUs.
- * - A page of the CPU's that was handed out to get an entry is locked until it has one.
+ * - A page that was handed out to get an entry is locked until it has one: the CPU's, or that
+ *   of a coherent GPU that alone holds it.
  *
  * Whoever adds an entry, a page or a move for an address does so with mmap_lock held and a
  * mapping of ours there, and ends before the lock is dropped. So when a mapping is closed
@@ -593,6 +594,23 @@ unsigned long uvm_block_pfn(struct uvm_block *block, unsigned int i,
 	if (bg && (bg->gpu == near || !test_bit(i, block->cpu)))
 		return bg->gpu->base_pfn + bg->index[i];
 	return test_bit(i, block->cpu) ? page_to_pfn(block->page[i]) : 0;
+}
+
+/*
+ * The page that a CPU's touch is to find: its own, or that of a coherent GPU, if that alone
+ * holds it and doesn't go away. NULL if there is none.
+ */
+struct page *uvm_block_cpu_page(struct uvm_block *block, unsigned int i)
+{
+	struct uvm_block_gpu *bg;
+
+	if (test_bit(i, block->cpu))
+		return block->page[i];
+	bg = uvm_block_gpu_of_page(block, i, NULL);
+	if (!bg || !uvm_gpu_is_coherent(bg->gpu) || READ_ONCE(bg->gpu->dead) ||
+	    uvm_block_is_shared(block, i))
+		return NULL;
+	return pfn_to_page(bg->gpu->base_pfn + bg->index[i]);
 }
 
 /* Does it have several holders, and so nobody who may write it? */

@@ -217,6 +217,7 @@ struct uvm_gpu *uvm_gpu_of_page(struct page *page);
 int uvm_gpu_id_of_pfn(unsigned long pfn);
 struct uvm_gpu *uvm_gpu_of_hmm(unsigned long hmm_pfn);
 int uvm_gpu_id_of_node(int node);
+void uvm_gpu_take_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count);
 void uvm_gpu_free_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count);
 void uvm_gpu_set_parked(struct uvm_gpu *gpu);
 void uvm_gpus_for_each(void (*fn)(struct uvm_gpu *gpu, void *arg), void *arg);
@@ -225,6 +226,12 @@ unsigned int uvm_gpu_fill_info(struct uvm_gpu_info *info, unsigned int max);
 static inline bool uvm_gpu_is_numa(const struct uvm_gpu *gpu)
 {
 	return gpu->desc.memory_kind == UVM_MEMORY_NUMA;
+}
+
+/* Does the CPU use its pages in place? They have references then, see uvm_gpu_take_pages(). */
+static inline bool uvm_gpu_is_coherent(const struct uvm_gpu *gpu)
+{
+	return gpu->desc.memory_kind == UVM_MEMORY_COHERENT;
 }
 
 static inline bool uvm_gpu_has_pfn(const struct uvm_gpu *gpu, unsigned long pfn)

@@ -65,16 +65,39 @@ static void uvm_gpu_do_free_pages(struct uvm_gpu *gpu, unsigned long index,
 }
 
 /**
- * uvm_gpu_free_pages() - give back pages that no struct page tells of
- * @gpu: their GPU; gone afterwards, if it is parked and these were the last
+ * uvm_gpu_take_pages() - pages are known by number from now on
+ * @gpu: their GPU
  * @index: number of the first one, which a resident has
  * @count: how many
+ *
+ * Struct pages of coherent memory get a reference, since the CPU's page table, and who
+ * gets pages from there, takes more.
+ */
+void uvm_gpu_take_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count)
+{
+	for (; count && uvm_gpu_is_coherent(gpu); count--)
+		unlock_page(uvm_gpu_alloc_page(gpu, index++, 0));
+}
+
+/**
+ * uvm_gpu_free_pages() - give back pages that are known by number
+ * @gpu: their GPU; gone afterwards, if it is parked and these were the last
+ * @index: number of the first one, for which uvm_gpu_take_pages() was called
+ * @count: how many
+ *
+ * Of coherent memory they are free when nobody has a reference any more.
  */
 void uvm_gpu_free_pages(struct uvm_gpu *gpu, unsigned long index, unsigned int count)
 {
-	/* The reaper waits for us. */
-	int srcu = uvm_mirror_look_begin();
+	int srcu;
 
+	if (uvm_gpu_is_coherent(gpu)) {
+		while (count--)
+			put_page(pfn_to_page(gpu->base_pfn + index++));
+		return;
+	}
+	/* The reaper waits for us. */
+	srcu = uvm_mirror_look_begin();
 	uvm_gpu_do_free_pages(gpu, index, count);
 	uvm_mirror_look_end(srcu);
 }

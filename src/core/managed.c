@@ -160,15 +160,39 @@ static vm_fault_t uvm_managed_wait(struct vm_fault *vmf, struct uvm_block *block
 }
 
 /*
+ * Memory that is read mostly, or belongs to the CPU, comes there when it is touched, also
+ * from where the CPU could use it.
+ */
+static bool uvm_managed_stays(struct uvm_va_space *vs, unsigned long addr)
+{
+	unsigned long first, last;
+	struct uvm_policy policy;
+
+	uvm_policies_lookup(&vs->policies, addr, &policy, &first, &last);
+	return policy.dest_kind != UVM_DEST_CPU && policy.dest_kind != UVM_DEST_CPU_NODE &&
+	       !(uvm_policy_switches(&policy) & UVM_POLICY_READ_MOSTLY);
+}
+
+/*
  * The page to core, which maps it. It is locked until it is mapped, so that a move that
- * begins meanwhile can wait for that.
+ * begins meanwhile can wait for that. What is a GPU's and was discarded is needed again.
+ * 0: there is none that may be mapped.
  */
 static vm_fault_t uvm_managed_hand_out(struct vm_fault *vmf, struct uvm_block *block)
 {
 	unsigned int i = uvm_block_index(vmf->address);
-	struct page *page = block->page[i];
+	struct page *page = uvm_block_cpu_page(block, i);
+	struct uvm_block_gpu *bg;
 
 	lockdep_assert_held(&block->lock);
+	if (!page)
+		return 0;
+	if (!test_bit(i, block->cpu)) {
+		if (!uvm_managed_stays(block->vs, vmf->address))
+			return 0;
+		bg = uvm_block_gpu_of_page(block, i, NULL);
+		uvm_resident_revive(bg->gpu, bg->index[i], 1);
+	}
 	/* Core would look for other entries of it by its mapping, which it doesn't have. */
 	if (PageHWPoison(page))
 		return VM_FAULT_HWPOISON;
@@ -206,7 +230,7 @@ static vm_fault_t uvm_managed_fetch(struct vm_fault *vmf, struct uvm_block *bloc
 static vm_fault_t uvm_managed_fault_block(struct vm_fault *vmf, struct uvm_block *block)
 {
 	unsigned int i = uvm_block_index(vmf->address);
-	vm_fault_t ret = 0;
+	vm_fault_t ret;
 	bool away;
 
 	mutex_lock(&block->lock);
@@ -215,8 +239,7 @@ static vm_fault_t uvm_managed_fault_block(struct vm_fault *vmf, struct uvm_block
 		return uvm_managed_wait(vmf, block);
 	}
 	away = uvm_block_gpu_of_page(block, i, NULL);
-	if (test_bit(i, block->cpu))
-		ret = uvm_managed_hand_out(vmf, block);
+	ret = uvm_managed_hand_out(vmf, block);
 	mutex_unlock(&block->lock);
 	if (ret)
 		uvm_delay(UVM_DELAY_MANAGED);
@@ -266,9 +289,7 @@ static vm_fault_t uvm_managed_fault(struct vm_fault *vmf)
 /* Locked: is it the page of the block that core has mapped, or is about to? */
 static bool uvm_managed_may_write(struct vm_fault *vmf, struct uvm_block *block)
 {
-	unsigned int i = uvm_block_index(vmf->address);
-
-	return test_bit(i, block->cpu) && block->page[i] == vmf->page;
+	return uvm_block_cpu_page(block, uvm_block_index(vmf->address)) == vmf->page;
 }
 
 /*

@@ -138,6 +138,7 @@ unsigned long uvm_block_pfn(struct uvm_block *block, unsigned int i,
 			    const struct uvm_gpu *near);
 unsigned int uvm_block_holder(struct uvm_block *block, const struct uvm_gpu *gpu);
 void uvm_block_holders(struct uvm_block *block, unsigned int i, struct uvm_holders *h);
+struct page *uvm_block_cpu_page(struct uvm_block *block, unsigned int i);
 bool uvm_block_is_shared(struct uvm_block *block, unsigned int i);
 struct page *uvm_managed_alloc_page(int node, gfp_t extra);
 struct page *uvm_managed_alloc_piece(int node, unsigned int order, gfp_t extra);

@@ -36,6 +36,7 @@ void uvm_managed_take_numbers(struct uvm_move *mv, const struct uvm_target *dest
 		for (nr = 1; i + nr < mv->taken && mv->index[i + nr] == mv->index[i] + nr; nr++)
 			;
 		uvm_resident_add(mv->res, mv->index[i], nr);
+		uvm_gpu_take_pages(dest->gpu, mv->index[i], nr);
 	}
 	used = 0;
 	for (i = 0; i < mv->args.npages; i++) {

@@ -11,10 +11,10 @@
  *    mover's until he makes them idle, and nobody else changes what is known of them.
  * 2. They get destinations (managed_dest.c), which nobody else knows yet. Those for which
  *    there is none stay where they are.
- * 3. Who was given a page of the CPU's before that has it locked until it is mapped. So
- *    each is locked, and unlocked, once.
+ * 3. A CPU that was given a page before that has it locked until it is mapped. So each is
+ *    locked, and unlocked, once, also a coherent GPU's, which the CPU uses in place.
  * 4. The pages are unmapped everywhere (uvm_block_unmap()).
- * 5. A page of the CPU's that anybody else has a reference to stays where it is: it may
+ * 5. A page of these that anybody else has a reference to stays where it is: it may
  *    be read or written at any time, also by devices. Nobody gets one later than that,
  *    since there is no entry to get it from.
  * 6. They are copied (move_copy.c).
@@ -68,6 +68,17 @@ struct uvm_place uvm_managed_dst(const struct uvm_move *mv, unsigned long i,
 				 const struct uvm_target *dest)
 {
 	return uvm_managed_place(dest->gpu, mv->dst[i]);
+}
+
+/* Its page that others may have references to, NULL if the CPU can't get at it. */
+static struct page *uvm_managed_src_page(const struct uvm_move *mv, unsigned long i)
+{
+	struct uvm_place src = uvm_managed_src(mv, i);
+
+	if (src.gpu)
+		return uvm_gpu_is_coherent(src.gpu) ?
+		       pfn_to_page(src.gpu->base_pfn + src.index) : NULL;
+	return src.page;
 }
 
 /* ---- which pages ---- */
@@ -197,7 +208,7 @@ static void uvm_managed_await_entries(struct uvm_move *mv)
 	unsigned long i;
 
 	for (i = 0; i < mv->args.npages; i++) {
-		page = uvm_managed_src(mv, i).page;
+		page = uvm_managed_src_page(mv, i);
 		if (!mv->dst[i] || !page)
 			continue;
 		lock_page(page);
@@ -226,7 +237,7 @@ static void uvm_managed_take_off(struct uvm_move *mv, const struct uvm_target *d
 	 */
 	smp_mb();
 	for (i = 0; i < mv->args.npages; i++) {
-		page = uvm_managed_src(mv, i).page;
+		page = uvm_managed_src_page(mv, i);
 		if (!mv->dst[i] || !page || !uvm_managed_is_pinned(page))
 			continue;
 		uvm_managed_drop_dst(mv, i, dest);

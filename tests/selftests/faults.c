@@ -465,7 +465,7 @@ TEST_V(range_group, devices_managed)
 TEST_V(range_group_on_gpu, devices_managed)
 {
 	/* the CPU can't use it there */
-	bool comes = v->kind == UVM_MEMORY_PRIVATE || v->managed;
+	bool comes = v->kind == UVM_MEMORY_PRIVATE;
 	size_t n = 64, length = n * PAGE;
 	struct uvm_sim_cmd c;
 	struct uvm_migrate m;

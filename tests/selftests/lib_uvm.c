@@ -863,6 +863,7 @@ const struct variant devices_huge_managed[] = {
 	NO_MORE,
 };
 const struct variant private_managed[] = { PRIVATE, PRIVATE_MANAGED, NO_MORE };
+const struct variant managed_coherent[] = { COHERENT_MANAGED, NO_MORE };
 const struct variant managed_devices[] = { PRIVATE_MANAGED, COHERENT_MANAGED, NO_MORE };
 
 #define SMALL_PAGES	64

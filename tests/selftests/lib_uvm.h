@@ -188,6 +188,12 @@ struct fix {
 	size_t length;		/* of a usual buffer */
 };
 
+/* Its GPU's memory can't be used by the CPU. */
+static inline bool private_kind(const struct fix *f)
+{
+	return f->gpu.memory_kind == UVM_MEMORY_PRIVATE;
+}
+
 /* The usual variants of a test. Device memory is that which isn't a node. */
 extern const struct variant all_kinds[];
 extern const struct variant kinds[];
@@ -206,6 +212,7 @@ extern const struct variant devices_huge_managed[];
 extern const struct variant private_managed[];
 /* managed memory only */
 extern const struct variant managed_devices[];
+extern const struct variant managed_coherent[];
 
 /* The memory of a variant can be had, and can move to its GPU, or SKIPs. */
 void memory_need(const struct variant *v);

@@ -1068,6 +1068,7 @@ static void refuse_mremap(struct fix *f, enum where where)
 {
 	struct managed_account was;
 	struct policy q;
+	unsigned long left;
 	char *p, *to;
 
 	managed_account_read(f->s.fd, &was);
@@ -1099,8 +1100,11 @@ static void refuse_mremap(struct fix *f, enum where where)
 	EXPECT_RET(remapped(p, SMALL, SMALL / 2, 0, NULL), 0);
 	EXPECT_EQ(signal_of(p + SMALL / 2, false), SIGSEGV);
 	EXPECT_PATTERN(p, SMALL / 2, 1);
-	if (where != HERE)
-		EXPECT_TRUE(gpu_free_returns(&f->gpu, f->gpu.memory_size));
+	if (where != HERE) {
+		left = fix_on_gpu(f, p, SMALL / 2);
+		EXPECT_EQ(!left, private_kind(f));
+		expect_mine(f, &f->gpu, left);
+	}
 	ASSERT_RET(managed_try(f->s.fd, p + SMALL / 2, SMALL / 2), 0);
 	EXPECT_BYTES(p + SMALL / 2, SMALL / 2, 0);
 	ASSERT_RET(munmap(p, SMALL), 0);
@@ -1789,6 +1793,15 @@ static void expect_where(struct fix *f, const char *p, size_t length, unsigned l
 	EXPECT_EQ(t.gpu2 + t.other, 0);
 }
 
+/* All of it was on the GPU, and the CPU has touched it. */
+static void expect_touched(struct fix *f, const char *p, size_t length)
+{
+	unsigned long home = private_kind(f) ? length / PAGE : 0;
+
+	expect_where(f, p, length, home, length / PAGE - home, 0);
+	expect_mine(f, &f->gpu, length / PAGE - home);
+}
+
 TEST_V(round_trip, managed_devices)
 {
 	const size_t pages = HUGE / PAGE;
@@ -1911,15 +1924,106 @@ TEST_V(gpu_fault_moves, managed_devices)
 	fix_to_cpu(&f, p, HUGE);
 	fix_xor(&f, p, HUGE, 7);
 	expect_where(&f, p, HUGE, 0, HUGE / PAGE, 0);
-	/* stores bring it home as loads do */
+	/* stores bring it home as loads do, unless it can be used there */
 	cpu_xor(p, HUGE, 7);
-	expect_where(&f, p, HUGE, HUGE / PAGE, 0, 0);
-	expect_mine(&f, &f.gpu, 0);
+	expect_touched(&f, p, HUGE);
 	EXPECT_PATTERN(p, HUGE, 1);
 	fix_close(&f);
 }
 
-/* The CPU's touch of one page leaves no page behind that it didn't bring. */
+/* The CPU loads and stores in a coherent GPU's memory, and nothing is copied for that. */
+TEST_V(cpu_in_place, managed_coherent)
+{
+	uint64_t key = harness_seed;
+	struct fix f;
+	long bytes;
+	char *p;
+	int i;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, HUGE, 1);
+	fix_to_gpu(&f, p, HUGE);
+	bytes = sim_stat(&f.gpu, "bytes");
+	for (i = 0; i < 3; i++) {
+		EXPECT_PATTERN(p, HUGE, 1);
+		cpu_xor(p, HUGE, key + i);
+		fix_xor(&f, p, HUGE, key + i);
+	}
+	EXPECT_EQ(sim_stat(&f.gpu, "bytes"), bytes);
+	expect_touched(&f, p, HUGE);
+	/* what is mapped there leaves as other pages do, with what was stored */
+	cpu_xor(p, HUGE, key);
+	fix_to_cpu(&f, p, HUGE);
+	expect_mine(&f, &f.gpu, 0);
+	cpu_xor(p, HUGE, key);
+	EXPECT_PATTERN(p, HUGE, 1);
+	fix_close(&f);
+}
+
+/* Memory whose place is the CPU's, or which is to be duplicated, comes all the same. */
+TEST_V(cpu_comes_by_policy, managed_coherent)
+{
+	size_t pages = SMALL / PAGE;
+	struct fix f;
+	char *p;
+
+	fix_open(&f, v);
+	p = fix_pattern(&f, 2 * SMALL, 1);
+	fix_to_gpu(&f, p, 2 * SMALL);
+	EXPECT_PATTERN(p, 2 * SMALL, 1);
+	ASSERT_RET(policy_prefer(f.s.fd, p, SMALL, UVM_DEST_CPU_NODE, 0, NULL), 0);
+	ASSERT_RET(policy_switch(f.s.fd, UVM_SET_READ_MOSTLY, p + SMALL, SMALL, 1), 0);
+	/* nothing is unmapped for a policy's sake */
+	EXPECT_EQ(fix_on_gpu(&f, p, 2 * SMALL), 2 * pages);
+	ASSERT_RET(mprotect(p, 2 * SMALL, PROT_NONE), 0);
+	ASSERT_RET(mprotect(p, 2 * SMALL, RW), 0);
+	ASSERT_RET(madvise(p, 2 * SMALL, MADV_DONTNEED), 0);
+	EXPECT_PATTERN(p, 2 * SMALL, 1);
+	EXPECT_EQ(fix_on_cpu(&f, p, 2 * SMALL), 2 * pages);
+	expect_mine(&f, &f.gpu, pages);
+	fix_close(&f);
+}
+
+/* Who has a page of the GPU's keeps it there, and keeps it from others beyond its mapping. */
+TEST_V(pinned_in_place, managed_coherent)
+{
+	const size_t pages = PIPE_PAGES, length = pages * PAGE;
+	char *p, *seen = anon(SMALL, RW, 0);
+	struct uvm_migrate m;
+	struct fix f;
+	int fd[2];
+
+	fix_open(&f, v);
+	ASSERT_EQ(pipe2(fd, O_CLOEXEC), 0);
+	p = fix_pattern(&f, 2 * length, 1);
+	fix_to_gpu(&f, p, 2 * length);
+	splice_in(fd[1], p, length);
+	EXPECT_EQ(fix_on_gpu(&f, p, 2 * length), 2 * pages);
+	ASSERT_RET(migrate(f.s.fd, p, 2 * length, UVM_DEST_CPU, 0, NULL, &m), 0);
+	expect_accounts(&m);
+	EXPECT_EQ(m.out_skipped[UVM_SKIP_BUSY], pages);
+	EXPECT_EQ(m.out_moved, pages);
+	/* a store of either reaches the page that he has */
+	fix_fill(&f, p, length, 0x42);
+	memset(p, 0x43, PAGE);
+	expect_where(&f, p, length, 0, pages, 0);
+	ASSERT_EQ(read(fd[0], seen, PAGE), PAGE);
+	EXPECT_BYTES(seen, PAGE, 0x43);
+	ASSERT_RET(munmap(p, 2 * length), 0);
+	expect_mine(&f, &f.gpu, pages - 1);
+	/* nobody else gets them meanwhile */
+	p = fix_buffer(&f, f.gpu.memory_size);
+	memset(p, SECRET, f.gpu.memory_size);
+	ASSERT_RET(migrate(f.s.fd, p, f.gpu.memory_size, UVM_DEST_GPU, 0, f.gpu.uuid, &m), 0);
+	expect_accounts(&m);
+	ASSERT_EQ(read(fd[0], seen, length - PAGE), (ssize_t)(length - PAGE));
+	EXPECT_BYTES(seen, length - PAGE, 0x42);
+	ASSERT_RET(munmap(p, f.gpu.memory_size), 0);
+	EXPECT_TRUE(gpu_free_returns(&f.gpu, f.gpu.memory_size));
+	fix_close(&f);
+}
+
+/* The CPU's touch of one page leaves no page behind that it didn't bring, or needn't. */
 TEST_V(cpu_touch, managed_devices)
 {
 	size_t i, pages = HUGE / PAGE;
@@ -1933,10 +2037,10 @@ TEST_V(cpu_touch, managed_devices)
 		fix_to_gpu(&f, p, HUGE);
 		EXPECT_EQ(pattern_check_from(p + i * PAGE, PAGE, 1, i), -1);
 		t = fix_tally(&f, p, HUGE);
-		EXPECT_GE(t.cpu, 1);
 		EXPECT_EQ(t.cpu + t.gpu, pages);
 		expect_mine(&f, &f.gpu, t.gpu);
-		EXPECT_EQ(fix_on_cpu(&f, p + i * PAGE, PAGE), 1);
+		EXPECT_EQ(!!t.cpu, private_kind(&f));
+		EXPECT_EQ(fix_on_cpu(&f, p + i * PAGE, PAGE), private_kind(&f));
 	}
 	EXPECT_PATTERN(p, HUGE, 1);
 	fix_close(&f);
@@ -1957,8 +2061,8 @@ TEST_V(other_gpu, managed_devices)
 	expect_mine(&f, &f.gpu, HUGE / PAGE / 2);
 	expect_mine(&f, &f.gpu2, HUGE / PAGE / 2);
 	EXPECT_PATTERN(p, HUGE, 1);
-	expect_mine(&f, &f.gpu, 0);
-	expect_mine(&f, &f.gpu2, 0);
+	expect_mine(&f, &f.gpu, private_kind(&f) ? 0 : HUGE / PAGE / 2);
+	expect_mine(&f, &f.gpu2, private_kind(&f) ? 0 : HUGE / PAGE / 2);
 	fix_close(&f);
 }
 
@@ -2030,7 +2134,7 @@ TEST_V(direct_on_gpu, managed_devices)
 	fix_close(&f);
 }
 
-TEST_V(mlock_brings_home, managed_devices)
+TEST_V(mlock_touches, managed_devices)
 {
 	struct fix f;
 	char *p;
@@ -2039,7 +2143,7 @@ TEST_V(mlock_brings_home, managed_devices)
 	p = fix_pattern(&f, SMALL, 1);
 	fix_to_gpu(&f, p, SMALL);
 	EXPECT_RET(mlock(p, SMALL), 0);
-	expect_where(&f, p, SMALL, SMALL / PAGE, 0, 0);
+	expect_touched(&f, p, SMALL);
 	/* it pins nothing */
 	fix_to_gpu(&f, p, SMALL);
 	EXPECT_PATTERN(p, SMALL, 1);

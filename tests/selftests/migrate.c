@@ -34,11 +34,6 @@ static int to_cpu(struct fix *f, const void *p, size_t length,
 		       0, NULL, m);
 }
 
-static bool private_kind(const struct fix *f)
-{
-	return f->gpu.memory_kind == UVM_MEMORY_PRIVATE;
-}
-
 /* ---- there and back ---- */
 
 TEST_V(round_trip, all_kinds_managed)
@@ -78,7 +73,7 @@ TEST_V(round_trip, all_kinds_managed)
 	EXPECT_PATTERN(p, f.length, 1);
 	pattern_fill(p, f.length, 2);
 	EXPECT_PATTERN(p, f.length, 2);
-	if (private_kind(&f) || f.managed)
+	if (private_kind(&f))
 		EXPECT_EQ(fix_on_cpu(&f, p, f.length), n);
 	fix_to_gpu(&f, p, f.length);
 	fix_to_cpu(&f, p, f.length);
