@@ -1971,7 +1971,9 @@ TEST_V(cpu_comes_by_policy, managed_coherent)
 	p = fix_pattern(&f, 2 * SMALL, 1);
 	fix_to_gpu(&f, p, 2 * SMALL);
 	EXPECT_PATTERN(p, 2 * SMALL, 1);
-	ASSERT_RET(policy_prefer(f.s.fd, p, SMALL, UVM_DEST_CPU_NODE, 0, NULL), 0);
+	ASSERT_RET(policy_prefer(f.s.fd, p, SMALL / 2, UVM_DEST_CPU, 0, NULL), 0);
+	ASSERT_RET(policy_prefer(f.s.fd, p + SMALL / 2, SMALL / 2, UVM_DEST_CPU_NODE, 0, NULL),
+		   0);
 	ASSERT_RET(policy_switch(f.s.fd, UVM_SET_READ_MOSTLY, p + SMALL, SMALL, 1), 0);
 	/* nothing is unmapped for a policy's sake */
 	EXPECT_EQ(fix_on_gpu(&f, p, 2 * SMALL), 2 * pages);
