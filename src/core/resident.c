@@ -503,12 +503,14 @@ static struct uvm_resident *uvm_resident_new(struct uvm_tenant *tenant,
 	INIT_LIST_HEAD(&res->stay);
 	res->base = base;
 	memset(res->quiet, UVM_QUIET_GONE, sizeof(res->quiet));
+	/* The notifier may find it as soon as it is in the table. */
+	res->tenant = tenant;
 	if (xa_err(xa_store(&tenant->blocks, base >> UVM_BLOCK_SHIFT, res,
 			    GFP_KERNEL_ACCOUNT))) {
 		kfree(res);
 		return NULL;
 	}
-	res->tenant = uvm_tenant_get(tenant);
+	uvm_tenant_get(tenant);
 	return res;
 }
 
