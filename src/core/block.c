@@ -251,6 +251,22 @@ void uvm_managed_free_page(struct page *page)
 	put_page(page);
 }
 
+/**
+ * uvm_managed_free_pages() - as uvm_managed_free_page(), of many
+ * @pages: the pages
+ * @nr: how many
+ *
+ * Core gives them back, and to whom they are charged, at once.
+ */
+void uvm_managed_free_pages(struct page **pages, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		set_page_private(pages[i], 0);
+	release_pages(pages, nr);
+}
+
 /*
  * What the policy says where pages of system memory should be, or NUMA_NO_NODE; @first and
  * @end are narrowed to pages around @i for which it says so.
@@ -630,14 +646,15 @@ bool uvm_block_is_shared(struct uvm_block *block, unsigned int i)
 static void uvm_block_drop_cpu(struct uvm_block *block, unsigned int first,
 			       unsigned int end)
 {
-	unsigned int i, nr = 0;
+	unsigned int i, from, to, nr = 0;
 
-	for (i = first; i < end; i++) {
-		if (!__test_and_clear_bit(i, block->cpu))
-			continue;
-		uvm_managed_free_page(block->page[i]);
-		block->page[i] = NULL;
-		nr++;
+	for (i = first; i < end; i = to) {
+		from = find_next_bit(block->cpu, end, i);
+		to = find_next_zero_bit(block->cpu, end, from);
+		uvm_managed_free_pages(block->page + from, to - from);
+		memset(block->page + from, 0, (to - from) * sizeof(*block->page));
+		bitmap_clear(block->cpu, from, to - from);
+		nr += to - from;
 	}
 	atomic_long_sub(nr, &block->vs->managed.cpu_pages);
 	if (nr)

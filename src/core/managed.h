@@ -143,6 +143,7 @@ bool uvm_block_is_shared(struct uvm_block *block, unsigned int i);
 struct page *uvm_managed_alloc_page(int node, gfp_t extra);
 struct page *uvm_managed_alloc_piece(int node, unsigned int order, gfp_t extra);
 void uvm_managed_free_page(struct page *page);
+void uvm_managed_free_pages(struct page **pages, unsigned int nr);
 
 /* ---- GPUs map blocks (managed_map.c) ---- */
 

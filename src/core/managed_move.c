@@ -524,17 +524,27 @@ static void uvm_managed_free_numbers(struct uvm_move *mv)
 	}
 }
 
+/* So many pages are given back at once. */
+#define UVM_FREE_BATCH	32
+
 static void uvm_managed_free_sources(struct uvm_move *mv)
 {
+	struct page *batch[UVM_FREE_BATCH];
+	unsigned int nr = 0;
 	unsigned long i;
 
 	if (mv->from) {
 		uvm_managed_free_numbers(mv);
 		return;
 	}
-	for (i = 0; i < mv->args.npages; i++)
+	for (i = 0; i < mv->args.npages; i++) {
 		if (mv->src[i])
-			uvm_managed_free_page(migrate_pfn_to_page(mv->src[i]));
+			batch[nr++] = migrate_pfn_to_page(mv->src[i]);
+		if (nr < UVM_FREE_BATCH && i + 1 < mv->args.npages)
+			continue;
+		uvm_managed_free_pages(batch, nr);
+		nr = 0;
+	}
 }
 
 /**
