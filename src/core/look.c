@@ -266,9 +266,11 @@ int uvm_mirror_look_again(struct uvm_gpu_space *gs, struct hmm_range *range,
 			  unsigned long base, const u8 *access)
 {
 	struct mm_struct *mm = gs->vs->mm;
-	int ret;
+	int ret = 0;
 
-	ret = uvm_mirror_look_block(range, req->pfns, base);
+	/* What HMM says of managed memory isn't believed. */
+	if (!bitmap_full(req->managed, UVM_BLOCK_PAGES))
+		ret = uvm_mirror_look_block(range, req->pfns, base);
 	if (!ret && req->any_managed)
 		uvm_managed_map_look(mm, base, req->pfns, gs->gpu);
 	if (!ret)
@@ -413,6 +415,24 @@ static void uvm_mirror_lay_over(struct uvm_va_space *vs, unsigned long start,
 	}
 }
 
+/* Is there nothing but memory of which the CPU's page table need not be asked? */
+static bool uvm_mirror_is_laid_over(struct uvm_va_space *vs, unsigned long start,
+				    unsigned long npages)
+{
+	unsigned long end = start + npages * PAGE_SIZE;
+	struct vm_area_struct *vma;
+
+	VMA_ITERATOR(vmi, vs->mm, start);
+
+	for_each_vma_range(vmi, vma, end) {
+		if (vma->vm_start > start || !(vma->vm_flags & VM_READ) ||
+		    !uvm_vma_is_managed(vma) || !uvm_managed_vs(vma))
+			return false;
+		start = vma->vm_end;
+	}
+	return start >= end;
+}
+
 /**
  * uvm_mirror_snapshot() - look where pages are
  * @vs: VA space whose mm is retained and whose mmap_lock is held for reading
@@ -431,8 +451,12 @@ int uvm_mirror_snapshot(struct uvm_va_space *vs, unsigned long start,
 			unsigned long npages, unsigned long *pfns,
 			const struct uvm_gpu *near)
 {
-	int ret = uvm_mirror_look(vs, start, npages, pfns, 0);
+	int ret = 0;
 
+	if (uvm_mirror_is_laid_over(vs, start, npages))
+		memset(pfns, 0, npages * sizeof(*pfns));
+	else
+		ret = uvm_mirror_look(vs, start, npages, pfns, 0);
 	if (!ret)
 		uvm_mirror_lay_over(vs, start, npages, pfns, near);
 	return ret;
