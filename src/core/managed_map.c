@@ -196,6 +196,40 @@ static unsigned long uvm_map_pfn(struct uvm_block *block, unsigned int i,
 	return pfn | flags;
 }
 
+/*
+ * Is all of the block in the GPU's memory, nowhere else, and in one piece? Then one large
+ * entry does, unless it would make needed what was discarded.
+ */
+static bool uvm_map_is_whole(struct uvm_block *block, const struct uvm_gpu *gpu)
+{
+	struct uvm_block_gpu *bg = uvm_block_gpu_find(block, gpu);
+	unsigned int i;
+
+	if (!bg || bg->nr != UVM_BLOCK_PAGES || !list_is_singular(&block->gpus) ||
+	    !bitmap_empty(block->cpu, UVM_BLOCK_PAGES) ||
+	    !bitmap_empty(block->busy, UVM_BLOCK_PAGES) ||
+	    !IS_ALIGNED(bg->index[0], UVM_BLOCK_PAGES) ||
+	    READ_ONCE(bg->res->discarded) || uvm_gpu_is_gone(gpu))
+		return false;
+	for (i = 1; i < UVM_BLOCK_PAGES; i++)
+		if (bg->index[i] != bg->index[0] + i)
+			return false;
+	return true;
+}
+
+/* As HMM would say it of a huge page. */
+static void uvm_map_look_whole(struct uvm_block *block, unsigned long *pfns,
+			       unsigned long flags, const struct uvm_gpu *gpu)
+{
+	const unsigned long order = UVM_BLOCK_SHIFT - PAGE_SHIFT;
+	unsigned long pfn = uvm_block_pfn(block, 0, gpu) | flags |
+			    order << HMM_PFN_ORDER_SHIFT;
+	unsigned int i;
+
+	for (i = 0; i < UVM_BLOCK_PAGES; i++)
+		pfns[i] = pfn + i;
+}
+
 static void uvm_map_look_at_vma(const struct vm_area_struct *vma, unsigned long base,
 				unsigned long *pfns, const struct uvm_gpu *gpu)
 {
@@ -212,8 +246,11 @@ static void uvm_map_look_at_vma(const struct vm_area_struct *vma, unsigned long 
 	if (!block)
 		return;
 	mutex_lock(&block->lock);
-	for (; i < end; i++)
-		pfns[i] = uvm_map_pfn(block, i, flags, gpu);
+	if (end - i == UVM_BLOCK_PAGES && uvm_map_is_whole(block, gpu))
+		uvm_map_look_whole(block, pfns, flags, gpu);
+	else
+		for (; i < end; i++)
+			pfns[i] = uvm_map_pfn(block, i, flags, gpu);
 	mutex_unlock(&block->lock);
 	uvm_block_put(block);
 }
