@@ -12,6 +12,7 @@
  * Only kernels with failslab and fail_page_alloc can do that: the debug kernel.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,7 @@ struct subject {
 	char *p;		/* pattern SEED */
 	char *q;		/* pattern OTHER_SEED */
 	bool zero;		/* @p is a hole */
+	bool copied;		/* of @p, which is read mostly, others may have copies */
 	unsigned long left;	/* pages that didn't move */
 	int event;
 	/* answers: pages of the process must not be missing when the kernel writes them */
@@ -86,10 +88,11 @@ struct subject {
 	struct uvm_page_state st[SMALL / PAGE];
 	struct uvm_processor processors[8];
 	struct policy policy;
+	struct range_answer range;
 	struct memory before;
 };
 
-/* The process's pages are all in the two buffers. */
+/* The process's pages are all in the two buffers. Copies are found where the CPU is. */
 static unsigned long on_gpu(struct subject *s)
 {
 	unsigned long n = fix_on_gpu(&s->f, s->p, s->length);
@@ -102,8 +105,10 @@ static bool all_accounted(struct subject *s)
 	struct memory m;
 
 	memory_of(&s->f, &m);
-	return m.mine == (long)on_gpu(s) && m.used == m.mine &&
-	       m.used + m.free == m.total;
+	if (m.used != m.mine || m.used + m.free != m.total)
+		return false;
+	return s->copied ? m.mine <= (long)(s->length / PAGE) :
+			   m.mine == (long)on_gpu(s);
 }
 
 static void expect_good(struct subject *s)
@@ -139,6 +144,7 @@ static void buffers_make(struct subject *s)
 	s->p = aligned_pattern(&s->f, s->length, SEED);
 	s->q = NULL;
 	s->zero = false;
+	s->copied = false;
 }
 
 static void buffers_free(struct subject *s)
@@ -283,6 +289,115 @@ static const struct operation moves[] = {
 TEST_VT(moves, devices_huge_managed, 60)
 {
 	FAIL_ALL(v, moves);
+}
+
+/* ---- copies of what is read mostly, and mappings that are split ---- */
+
+static void mostly_before(struct subject *s)
+{
+	ASSERT_RET(policy_switch(s->f.s.fd, UVM_SET_READ_MOSTLY, s->p, s->length, 1), 0);
+	s->copied = true;
+}
+
+/* The CPU has all of it, and the GPU, too. */
+static void copied_before(struct subject *s)
+{
+	mostly_before(s);
+	ASSERT_RET(run_to_gpu(s), 0);
+	ASSERT_EQ(s->m.out_moved, s->length / PAGE);
+}
+
+static long mine(struct subject *s)
+{
+	struct memory m;
+
+	memory_of(&s->f, &m);
+	return m.mine;
+}
+
+static void copied_after(struct subject *s, int ret)
+{
+	expect_accounts(&s->m);
+	s->left += skipped(&s->m);
+	if (!ret)
+		EXPECT_EQ(s->m.out_done, s->length);
+	/* and now nothing is in its way */
+	ASSERT_RET(run_to_gpu(s), 0);
+	EXPECT_EQ(mine(s), (long)(s->length / PAGE));
+	EXPECT_PATTERN(s->p, s->length, SEED);
+}
+
+static int run_store(struct subject *s)
+{
+	volatile char *p;
+
+	for (p = s->p; p < s->p + s->length; p += PAGE)
+		*p = *p;
+	return 0;
+}
+
+static void stored_after(struct subject *s, int ret __attribute__((unused)))
+{
+	EXPECT_TRUE(WAIT_FOR(!mine(s)));
+}
+
+static int run_mostly_off(struct subject *s)
+{
+	return policy_switch(s->f.s.fd, UVM_SET_READ_MOSTLY, s->p, s->length, 0);
+}
+
+static void off_after(struct subject *s, int ret)
+{
+	EXPECT_TRUE(WAIT_FOR(mine(s) == (ret ? (long)(s->length / PAGE) : 0)));
+}
+
+/* In the middle: one mapping becomes three. */
+static int run_protect(struct subject *s)
+{
+	return mprotect(s->p + s->length / 2, PAGE, PROT_READ) ? -errno : 0;
+}
+
+static void protected_after(struct subject *s, int ret)
+{
+	size_t at;
+
+	/* if it has failed, with three of them, too */
+	if (ret)
+		EXPECT_RET(run_protect(s), 0);
+	for (at = 0; at < s->length; at += s->length / 4) {
+		ASSERT_RET(range_query(s->f.s.fd, s->p + at, &s->range), 0);
+		EXPECT_EQ(s->range.q.out_kind, UVM_RANGE_MANAGED);
+		EXPECT_TRUE(s->range.q.out_policy & UVM_POLICY_READ_MOSTLY);
+	}
+	EXPECT_EQ(mine(s), (long)(s->length / PAGE));
+	ASSERT_RET(mprotect(s->p, s->length, PROT_READ | PROT_WRITE), 0);
+	run_store(s);
+	stored_after(s, 0);
+	EXPECT_PATTERN(s->p, s->length, SEED);
+}
+
+static int run_query_range(struct subject *s)
+{
+	return range_query(s->f.s.fd, s->p, &s->range);
+}
+
+static void range_after(struct subject *s, int ret)
+{
+	if (!ret)
+		EXPECT_EQ(range_pages(&s->range, s->f.gpu.id), s->length / PAGE);
+}
+
+static const struct operation copying[] = {
+	{ "copies for the GPU", mostly_before, run_to_gpu, copied_after, 0 },
+	{ "stores to what has copies", copied_before, run_store, stored_after, 0 },
+	{ "UVM_SET_READ_MOSTLY, off", copied_before, run_mostly_off, off_after, 0 },
+	{ "mprotect() in the middle", copied_before, run_protect, protected_after, 0 },
+	{ "UVM_QUERY_RANGE", copied_before, run_query_range, range_after, 0 },
+};
+
+TEST_VT(copying, managed_devices, 60)
+{
+	FAIL_ALL(v, copying);
 }
 
 /* ---- limits, events, questions ---- */
