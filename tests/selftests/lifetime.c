@@ -2530,6 +2530,12 @@ static void *race_closer(void *arg)
 	return NULL;
 }
 
+static void race_unmap_all(struct racer *r)
+{
+	munmap(r->k.buf, KIT_SIZE);
+	munmap(r->late, HUGE);
+}
+
 static void race_once(int race, struct racer *r, uint64_t *rng)
 {
 	bool no_channel = races[race] == race_register ||
@@ -2545,7 +2551,7 @@ static void race_once(int race, struct racer *r, uint64_t *rng)
 		ASSERT_RET(unregister_gpu(r->k.s.fd, r->k.gpu.uuid), 0);
 	r->copy = dup(r->k.s.mm_fd);
 	ASSERT_GE(r->copy, 0);
-	r->late = anon(HUGE, PROT_READ | PROT_WRITE, 0);
+	r->late = kit_memory(&r->k, HUGE);
 	/* a fault for each page */
 	ASSERT_RET(policy_switch(r->k.s.fd, UVM_SET_PREFETCH, r->late, HUGE, 0), 0);
 	r->delay = harness_random(rng) % 20000;
@@ -2568,9 +2574,12 @@ static void race_once(int race, struct racer *r, uint64_t *rng)
 	if (races[race] != race_close)
 		close(r->copy);
 	close(r->k.s.fd);
+	/* a mapping of it keeps a file */
+	if (managed_kits)
+		race_unmap_all(r);
 	EXPECT_TRUE(list_forgets(getpid()));
-	munmap(r->k.buf, KIT_SIZE);
-	munmap(r->late, HUGE);
+	if (!managed_kits)
+		race_unmap_all(r);
 }
 
 static void race_rounds(int race, unsigned int rounds)
@@ -2594,10 +2603,28 @@ TEST_VT(race_widened, race_names, 60)
 	delays_off();
 }
 
+TEST_VT(race_managed_widened, race_names, 60)
+{
+	managed_gpus_need();
+	managed_kits = true;
+	delays_need();
+	race_rounds(v->kind, harness_rounds(4));
+	delays_off();
+}
+
 TEST_VT(killed_widened, phase_names, 60)
 {
 	delays_need();
 	kill_rounds(v->kind, harness_rounds(2));
+	delays_off();
+}
+
+TEST_VT(killed_managed_widened, phase_names, 60)
+{
+	managed_gpus_need();
+	managed_kits = true;
+	delays_need();
+	kill_rounds(v->kind, harness_rounds(1));
 	delays_off();
 }
 
@@ -2608,11 +2635,12 @@ TEST_VT(killed_widened, phase_names, 60)
 static void late_fault(bool unregister)
 {
 	struct uvm_sim_cmd touch = CMD(TOUCH, .length = PAGE, .arg0 = PAGE, .arg1 = 1);
-	char *page = anon(PAGE, PROT_READ | PROT_WRITE, 0);
 	uint64_t point;
 	struct kit k;
+	char *page;
 
 	kit_bare(&k);
+	page = kit_memory(&k, PAGE);
 	touch.dst = ADDR(page);
 	ASSERT_RET(channel_submit(k.s.fd, k.channel, &touch, 1, &point), 0);
 	ASSERT_TRUE(WAIT_FOR(retainers(k.s.fd) == 1));
@@ -2631,14 +2659,24 @@ static const struct variant late_fault_names[] = {
 	{ "unregister", 1, 0 }, { "close", 0, 0 }, { NULL, 0, 0 },
 };
 
-TEST_VT(late_fault_widened, late_fault_names, 60)
+static void late_faults(const struct variant *v, unsigned int rounds)
 {
-	unsigned int rounds = harness_rounds(3);
-
 	delays_need_at("mirror", "300000");
 	while (rounds--)
 		late_fault(v->kind);
 	delays_off();
+}
+
+TEST_VT(late_fault_widened, late_fault_names, 60)
+{
+	late_faults(v, harness_rounds(3));
+}
+
+TEST_VT(late_fault_managed_widened, late_fault_names, 60)
+{
+	managed_gpus_need();
+	managed_kits = true;
+	late_faults(v, harness_rounds(1));
 }
 
 TEST_VT(end_widened, way_names, 60)
