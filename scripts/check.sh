@@ -112,8 +112,11 @@ spared() {
 	case $name in
 	*/managed-coherent) return 0 ;;
 	allocations/managed | model/managed) return 1 ;;
-	# takes long there, and sees little that faults/coherent doesn't
-	mirror/coherent | remote/coherent) has "$dir" PROVE_LOCKING ;;
+	# takes long there, and sees little that the private one, or the other kernels, don't
+	mirror/coherent | remote/coherent | faults/coherent | migrate/shared | \
+		registration/shared | registration/mixed)
+		has "$dir" PROVE_LOCKING
+		;;
 	allocations/coherent | copies/coherent | crowds/coherent | discard/coherent | \
 		engine/coherent | engine/plain | lifetime/coherent | \
 		managed/moves-coherent | memcg/coherent | memory/coherent | model/shared | \
