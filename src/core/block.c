@@ -650,6 +650,8 @@ static void uvm_block_drop_cpu(struct uvm_block *block, unsigned int first,
 
 	for (i = first; i < end; i = to) {
 		from = find_next_bit(block->cpu, end, i);
+		if (from == end)
+			break;
 		to = find_next_zero_bit(block->cpu, end, from);
 		uvm_managed_free_pages(block->page + from, to - from);
 		memset(block->page + from, 0, (to - from) * sizeof(*block->page));
