@@ -235,6 +235,8 @@ static bool uvm_mirror_satisfied(const unsigned long *pfns, const u8 *access)
  * uvm_mirror_is_whole() - is a block mapped by one entry of the CPU's page table?
  * @pfns: what HMM says about it, from its first page to its last one
  *
+ * Or of managed memory, could it be, since it is one piece?
+ *
  * Return: if so, all pages of the block are those of one huge page, in order, and what
  * is said about the first one holds for the others.
  */

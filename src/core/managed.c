@@ -445,6 +445,21 @@ int uvm_managed_mmap(struct file *filp, struct vm_area_struct *vma)
 
 /* ---- where pages are ---- */
 
+/* Has the CPU all of the block, as one piece of memory, and nobody else any of it? */
+static bool uvm_block_is_piece(struct uvm_block *block)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&block->lock);
+	if (!bitmap_full(block->cpu, UVM_BLOCK_PAGES) || !list_empty(&block->gpus) ||
+	    !IS_ALIGNED(page_to_pfn(block->page[0]), UVM_BLOCK_PAGES))
+		return false;
+	for (i = 1; i < UVM_BLOCK_PAGES; i++)
+		if (block->page[i] != block->page[0] + i)
+			return false;
+	return true;
+}
+
 static void uvm_managed_look_block(struct uvm_block *block, unsigned int first,
 				   unsigned int nr, unsigned long flags,
 				   unsigned long *pfns, const struct uvm_gpu *near)
@@ -452,6 +467,8 @@ static void uvm_managed_look_block(struct uvm_block *block, unsigned int first,
 	unsigned int i;
 
 	mutex_lock(&block->lock);
+	if (nr == UVM_BLOCK_PAGES && uvm_block_is_piece(block))
+		flags |= UVM_HMM_WHOLE;
 	for (i = 0; i < nr; i++) {
 		pfns[i] = uvm_block_pfn(block, first + i, near);
 		if (pfns[i])

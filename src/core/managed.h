@@ -7,6 +7,7 @@
 #include "holders.h"
 
 #include <linux/bitmap.h>
+#include <linux/hmm.h>
 #include <linux/list.h>
 
 struct uvm_move;
@@ -67,6 +68,9 @@ static inline bool uvm_page_is_managed(const struct page *page)
 {
 	return page_private(page) == UVM_MANAGED_PAGE;
 }
+
+/* How HMM says that a page is mapped along with all of its block, by one entry. */
+#define UVM_HMM_WHOLE	((unsigned long)(UVM_BLOCK_SHIFT - PAGE_SHIFT) << HMM_PFN_ORDER_SHIFT)
 
 /* What comes along with a page that is touched where a block isn't empty: 64 KiB */
 #define UVM_PIECE_ORDER		4

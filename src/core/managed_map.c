@@ -221,9 +221,7 @@ static bool uvm_map_is_whole(struct uvm_block *block, const struct uvm_gpu *gpu)
 static void uvm_map_look_whole(struct uvm_block *block, unsigned long *pfns,
 			       unsigned long flags, const struct uvm_gpu *gpu)
 {
-	const unsigned long order = UVM_BLOCK_SHIFT - PAGE_SHIFT;
-	unsigned long pfn = uvm_block_pfn(block, 0, gpu) | flags |
-			    order << HMM_PFN_ORDER_SHIFT;
+	unsigned long pfn = uvm_block_pfn(block, 0, gpu) | flags | UVM_HMM_WHOLE;
 	unsigned int i;
 
 	for (i = 0; i < UVM_BLOCK_PAGES; i++)

@@ -436,13 +436,19 @@ static void uvm_part_sort(struct uvm_service *svc, const struct uvm_part *part)
 		bitmap_zero(svc->may, UVM_BLOCK_PAGES);
 }
 
+/* A huge page moves as a whole; and what is one piece, if anything may come along. */
+static bool uvm_part_goes_whole(const struct uvm_service *svc, const struct uvm_part *part)
+{
+	return svc->whole && part->first == 0 && part->end == UVM_BLOCK_PAGES &&
+	       (!uvm_vma_is_managed(part->vma) ||
+		(part->prefetch && READ_ONCE(uvm_prefetch_threshold) < 100));
+}
+
 static void uvm_part_grow(struct uvm_service *svc, const struct uvm_part *part)
 {
 	bitmap_copy(svc->want, svc->faults, UVM_BLOCK_PAGES);
-	/* A huge page moves as a whole. */
-	if (!part->access ||
-	    (svc->whole && part->first == 0 && part->end == UVM_BLOCK_PAGES &&
-	     !bitmap_empty(svc->want, UVM_BLOCK_PAGES)))
+	if (!part->access || (!bitmap_empty(svc->want, UVM_BLOCK_PAGES) &&
+			      uvm_part_goes_whole(svc, part)))
 		bitmap_or(svc->want, svc->want, svc->may, UVM_BLOCK_PAGES);
 	else if (part->prefetch)
 		uvm_prefetch_grow(svc->want, svc->there, svc->may,
