@@ -2608,7 +2608,7 @@ TEST_VT(race_managed_widened, race_names, 60)
 	managed_gpus_need();
 	managed_kits = true;
 	delays_need();
-	race_rounds(v->kind, harness_rounds(4));
+	race_rounds(v->kind, harness_rounds(2));
 	delays_off();
 }
 
